@@ -1,0 +1,1 @@
+//! Local inference engines: llama.cpp workers, their supervisor and their model files.

@@ -1,0 +1,1 @@
+//! Policy files, prices, exact money and budget arithmetic. Pure: no I/O, no clock, no async.

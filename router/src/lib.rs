@@ -1,0 +1,1 @@
+//! Turns a request into a score and a score into a decision.
