@@ -1,0 +1,82 @@
+# Everything people and CI run. `make help` lists the targets.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export TOLLGATE_CACHE ?= $(HOME)/.cache/tollgate
+export PATH := $(TOLLGATE_CACHE)/tools/prometheus/usr/bin:$(PATH)
+# llama.cpp is the slow part of a build: its objects are kept between profiles and clones.
+export CMAKE_C_COMPILER_LAUNCHER := ccache
+export CMAKE_CXX_COMPILER_LAUNCHER := ccache
+export CCACHE_DIR ?= $(TOLLGATE_CACHE)/ccache
+export CARGO_TERM_PROGRESS_WHEN ?= auto
+
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET)/release/tollgate
+DEBUG   := $(TARGET)/debug/tollgate
+DATA    ?= ../shared/data
+ARGS    ?=
+
+.PHONY: help setup build demo test fmt lint doc unit test-models deny train bench bench-router bench-engine clients
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s'|'
+
+setup: ## install what a build needs (Debian packages; asks for sudo if you are not root)
+	@scripts/setup.sh build
+
+build: setup ## the release binary, target/release/tollgate
+	@echo '==> building the release binary (about ten minutes cold, most of it llama.cpp)'
+	cargo build --release --locked -p tollgate
+
+demo: build ## bring the whole thing up on real models and route real requests (ARGS=--once: exit after the table)
+	$(RELEASE) models pull onnxruntime qwen-coder-0.5b qwen-coder-1.5b
+	$(RELEASE) models make-moe qwen-0.5b-moe
+	python3 scripts/demo.py --tollgate $(RELEASE) $(ARGS)
+
+test: ## format, lints, docs, unit and integration tests, against real parts
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory fmt lint doc test-models unit
+
+fmt:
+	@echo '==> format'
+	cargo fmt --all --check
+
+lint:
+	@echo '==> clippy'
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+doc:
+	@echo '==> documentation'
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
+
+# The tests' real parts: ONNX Runtime, a small dense model, and the MoE made from it.
+test-models:
+	@echo '==> the binary and the models that the tests use'
+	cargo build --locked -p tollgate
+	$(DEBUG) models pull onnxruntime smollm2-135m
+	$(DEBUG) models make-moe smollm2-135m-moe
+
+unit:
+	@echo '==> tests'
+	TOLLGATE_BIN=$(abspath $(DEBUG)) cargo test --workspace --locked
+
+deny: ## licences, advisories and duplicate versions of the dependencies
+	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny check
+
+train: setup ## make the classifier anew: make train DATA=folder
+	router/training/train.sh $(DATA)
+
+bench: build ## gateway overhead against a bare hyper proxy, alternating in one run
+	@scripts/setup.sh bench
+	tests/bench/run.sh $(ARGS)
+
+bench-router: ## routing quality and latency tables: make bench-router DATA=folder
+	@scripts/setup.sh build
+	cargo build --release --locked -p tollgate
+	$(RELEASE) models pull onnxruntime
+	cargo run --release --locked -p tollgate-router --bin bench-router -- $(DATA)
+
+clients: test-models ## real SDKs against a real gateway
+	TOLLGATE_BIN=$(abspath $(DEBUG)) tests/clients/run.sh $(ARGS)
