@@ -1,0 +1,150 @@
+//! One run of the worker process: its command line, its stdin as lifeline, and the last words on its stderr.
+
+use super::EngineSpec;
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, ChildStderr, ChildStdin, Command};
+
+/// How much of the worker's stderr is kept for messages.
+const TAIL_BYTES: usize = 4096;
+/// How many of its last lines a message quotes.
+const TAIL_LINES: usize = 3;
+/// Time a worker gets to end by itself once its stdin is closed.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// A running worker. Dropping it kills the process.
+#[derive(Debug)]
+pub(super) struct Worker {
+    child: Child,
+    /// Held only to be closed: the worker ends when it reads the end of this pipe.
+    lifeline: Option<ChildStdin>,
+    stderr: Option<ChildStderr>,
+    tail: Tail,
+}
+
+impl Worker {
+    /// Starts the process with a fresh socket path.
+    pub(super) fn spawn(spec: &EngineSpec, socket: &Path) -> io::Result<Worker> {
+        let mut command = Command::new(&spec.exe);
+        command.arg("engine").arg("--model").arg(&spec.model);
+        command.arg("--listen").arg(format!("unix:{}", socket.display()));
+        command.args(["--context", &spec.context.to_string(), "--parallel", &spec.parallel.to_string()]);
+        if let Some(threads) = spec.threads {
+            command.args(["--threads", &threads.to_string()]);
+        }
+        command.arg("--exit-with-stdin");
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let (lifeline, stderr) = (child.stdin.take(), child.stderr.take());
+        Ok(Worker { child, lifeline, stderr, tail: Tail::default() })
+    }
+
+    /// Waits until the process has ended, reading its stderr meanwhile. Safe to cancel and call again.
+    pub(super) async fn ended(&mut self, name: &str) -> String {
+        let status = loop {
+            let Some(stderr) = &mut self.stderr else { break self.child.wait().await };
+            let mut chunk = [0; 1024];
+            tokio::select! {
+                // First what it wrote, then its end: the last words matter.
+                biased;
+                read = stderr.read(&mut chunk) => match read {
+                    Ok(0) | Err(_) => self.stderr = None,
+                    Ok(n) => self.tail.push(name, chunk.get(..n).unwrap_or_default()),
+                },
+                status = self.child.wait() => break status,
+            }
+        };
+        self.last_words(status)
+    }
+
+    /// Closes the lifeline, waits for a while, then kills.
+    pub(super) async fn stop(mut self, name: &str) {
+        self.lifeline = None;
+        if tokio::time::timeout(STOP_GRACE, self.ended(name)).await.is_err() {
+            tracing::warn!(engine = name, "the worker did not stop by itself and is killed");
+            self.kill().await;
+        }
+    }
+
+    /// Kills the process and waits for its end.
+    pub(super) async fn kill(&mut self) {
+        if let Err(error) = self.child.kill().await {
+            tracing::debug!(%error, "the worker was gone before it could be killed");
+        }
+    }
+
+    fn last_words(&self, status: io::Result<ExitStatus>) -> String {
+        let ending = match status {
+            Ok(status) => format!("the worker ended with {status}"),
+            Err(error) => format!("the worker cannot be waited for: {error}"),
+        };
+        match self.tail.last_lines() {
+            words if words.is_empty() => ending,
+            words => format!("{ending}: {words}"),
+        }
+    }
+}
+
+/// The end of what the worker wrote to stderr, and the line being written.
+#[derive(Debug, Default)]
+struct Tail {
+    bytes: VecDeque<u8>,
+    line: Vec<u8>,
+}
+
+impl Tail {
+    fn push(&mut self, name: &str, chunk: &[u8]) {
+        for &byte in chunk {
+            if byte == b'\n' || self.line.len() >= TAIL_BYTES {
+                tracing::debug!(engine = name, "{}", String::from_utf8_lossy(&self.line));
+                self.line.clear();
+            } else {
+                self.line.push(byte);
+            }
+        }
+        self.bytes.extend(chunk);
+        let excess = self.bytes.len().saturating_sub(TAIL_BYTES);
+        self.bytes.drain(..excess);
+    }
+
+    fn last_lines(&self) -> String {
+        let bytes: Vec<u8> = self.bytes.iter().copied().collect();
+        let text = String::from_utf8_lossy(&bytes);
+        let mut lines: Vec<&str> =
+            text.lines().map(str::trim).filter(|l| !l.is_empty()).rev().take(TAIL_LINES).collect();
+        lines.reverse();
+        lines.join(" | ")
+    }
+}
+
+/// A file name for an engine's socket: its name with anything unusual replaced, short enough for a socket address.
+pub(super) fn socket_name(name: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
+    name.chars().take(40).map(safe).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_keeps_the_last_lines_only() {
+        let mut tail = Tail::default();
+        for n in 0..2000 {
+            tail.push("test", format!("line {n}\n\n").as_bytes());
+        }
+        tail.push("test", b"half a line \xff");
+        assert_eq!(tail.last_lines(), "line 1998 | line 1999 | half a line \u{fffd}");
+        assert!(tail.bytes.len() <= TAIL_BYTES);
+    }
+
+    #[test]
+    fn socket_names_stay_inside_their_directory() {
+        assert_eq!(socket_name("../moe v2"), ".._moe_v2");
+        assert_eq!(socket_name(&"x".repeat(200)).len(), 40);
+    }
+}
