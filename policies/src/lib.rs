@@ -1,1 +1,20 @@
-//! Policy files, prices, exact money and budget arithmetic. Pure: no I/O, no clock, no async.
+//! Policy files, prices, exact money and budget arithmetic.
+//!
+//! Pure: no I/O, no clock, no async. Callers hand in texts and the time; everything here is
+//! deterministic. Money is integer nanodollars from the file to the receipt, and a policy that
+//! exists as a value has been checked in full.
+
+pub mod budget;
+pub mod diagnostic;
+pub mod document;
+pub mod money;
+pub mod price;
+
+pub use budget::{
+    AccountId, AccountState, BudgetSpec, Budgets, Hold, OnExhausted, Refusal, RefusalKind, Remaining, Scope,
+    Spender, Subject, Window,
+};
+pub use diagnostic::{Diagnostic, Diagnostics};
+pub use document::{Document, Table};
+pub use money::{ParseUsdError, Usd};
+pub use price::{PerToken, Price, TokenPrice, Usage};
