@@ -1,0 +1,3 @@
+//! The integration tests, one module a topic, all in one binary so that they link once.
+
+mod harness;

@@ -1,0 +1,1 @@
+//! The real parts that some tests need: models and the ONNX Runtime library in the cache.
