@@ -24,7 +24,6 @@ use std::path::PathBuf;
 
 pub use cache::cache_dir;
 pub use error::ModelError;
-pub use gguf::{GgufFacts, inspect};
 pub use onnxruntime::{onnxruntime, pull_onnxruntime};
 pub use progress::Progress;
 pub use registry::{KnownModel, known, resolve};

@@ -7,3 +7,6 @@
 // The request path.
 
 // The assembly around it: files, ledger, keys, metrics, the command line.
+pub mod keys;
+pub mod ledger;
+pub mod metrics;

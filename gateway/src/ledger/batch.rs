@@ -1,0 +1,182 @@
+//! One transaction of the ledger's writer: holds in, receipts in, holds out, window sums up.
+//!
+//! A hold whose receipt is in the same batch never touches the file. A batch is applied whole or not at all;
+//! only a duplicate receipt is left out, and reported, without failing its neighbours.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
+use tollgate_policies::Usd;
+
+use super::chain::Link;
+use super::error::LedgerError;
+use super::record::{Account, HoldRow, Receipt};
+
+/// A change waiting to be written.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// Money set aside.
+    Hold(Box<HoldRow>),
+    /// A hold given back without a receipt (the call was never made).
+    Drop(String),
+    /// A request's end.
+    Settle(Box<Receipt>),
+    /// A budget's limit from a time on.
+    Limit {
+        /// Budget name.
+        budget: String,
+        /// Its limit.
+        limit: Usd,
+        /// Since when, Unix milliseconds.
+        from_ms: u64,
+    },
+}
+
+/// What a committed batch did.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    /// The chain's new end.
+    pub(crate) head: Link,
+    /// Receipts written.
+    pub(crate) receipts: u64,
+    /// Indices into the batch of receipts refused as duplicates.
+    pub(crate) duplicates: Vec<usize>,
+}
+
+const INSERT_RECEIPT: &str = "INSERT INTO receipts (request_id, at_ms, key, team, run, tags, policy, route, \
+    selected, model, engine, status, prompt_tokens, completion_tokens, cost_nanos, baseline_nanos, saved_nanos, \
+    body, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+
+const ADD_TO_WINDOW: &str = "INSERT INTO windows (budget, subject, window_start_ms, settled_nanos, updated_ms) \
+    VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET settled_nanos = settled_nanos + excluded.settled_nanos, \
+    updated_ms = max(updated_ms, excluded.updated_ms)";
+
+// Written only where it differs from the limit last recorded, so restarts and reloads add no rows.
+const RECORD_LIMIT: &str = "INSERT INTO limits (budget, limit_nanos, from_ms) SELECT ?1, ?2, ?3 WHERE ?2 IS NOT \
+    (SELECT limit_nanos FROM limits WHERE budget = ?1 ORDER BY id DESC LIMIT 1)";
+
+/// The end of the chain in the file.
+pub(crate) fn head(db: &Connection) -> rusqlite::Result<Link> {
+    let last = db
+        .query_row("SELECT hash FROM receipts ORDER BY seq DESC LIMIT 1", [], |row| row.get::<_, Vec<u8>>(0));
+    match last {
+        Ok(bytes) => Ok(Link::from_slice(&bytes).unwrap_or(Link::START)),
+        Err(rusqlite::Error::QueryReturnedNoRows) => Ok(Link::START),
+        Err(error) => Err(error),
+    }
+}
+
+/// Applies `changes` in one transaction that continues the chain after `head`.
+pub(crate) fn apply(db: &mut Connection, head: Link, changes: &[Change]) -> Result<Applied, LedgerError> {
+    let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut applied = Applied { head, receipts: 0, duplicates: Vec::new() };
+    let mut new_holds: HashMap<&str, &HoldRow> = HashMap::new();
+    let mut spent: HashMap<&Account, (Usd, u64)> = HashMap::new();
+    for (index, change) in changes.iter().enumerate() {
+        match change {
+            Change::Hold(hold) => {
+                new_holds.insert(&hold.request_id, hold);
+            }
+            Change::Drop(request_id) => {
+                if new_holds.remove(request_id.as_str()).is_none() {
+                    delete_hold(&step, request_id)?;
+                }
+            }
+            Change::Settle(receipt) => {
+                if new_holds.remove(receipt.request_id.as_str()).is_none() {
+                    delete_hold(&step, &receipt.request_id)?;
+                }
+                match insert_receipt(&step, applied.head, receipt)? {
+                    Some(link) => {
+                        applied.head = link;
+                        applied.receipts += 1;
+                        add_spend(&mut spent, receipt);
+                    }
+                    None => applied.duplicates.push(index),
+                }
+            }
+            Change::Limit { budget, limit, from_ms } => {
+                step.prepare_cached(RECORD_LIMIT)?.execute(params![
+                    budget,
+                    limit.nanos(),
+                    signed(*from_ms)
+                ])?;
+            }
+        }
+    }
+    for hold in new_holds.into_values() {
+        insert_hold(&step, hold)?;
+    }
+    for (account, (amount, at_ms)) in spent {
+        step.prepare_cached(ADD_TO_WINDOW)?.execute(params![
+            account.budget,
+            account.subject,
+            signed(account.window_start_ms),
+            amount.nanos(),
+            signed(at_ms)
+        ])?;
+    }
+    step.commit()?;
+    Ok(applied)
+}
+
+/// Saturating: an absurd amount must not keep its neighbours from being written, and `ledger verify` sees it.
+fn add_spend<'r>(spent: &mut HashMap<&'r Account, (Usd, u64)>, receipt: &'r Receipt) {
+    for account in &receipt.accounts {
+        let (sum, latest) = spent.entry(account).or_default();
+        *sum = sum.saturating_add(receipt.cost);
+        *latest = receipt.at_ms.max(*latest);
+    }
+}
+
+fn insert_hold(step: &Transaction<'_>, hold: &HoldRow) -> Result<(), LedgerError> {
+    step.prepare_cached("INSERT OR REPLACE INTO holds (request_id, amount_nanos, body) VALUES (?1, ?2, ?3)")?
+        .execute(params![hold.request_id, hold.amount.nanos(), serde_json::to_string(hold)?])?;
+    Ok(())
+}
+
+fn delete_hold(step: &Transaction<'_>, request_id: &str) -> rusqlite::Result<()> {
+    step.prepare_cached("DELETE FROM holds WHERE request_id = ?1")?.execute([request_id])?;
+    Ok(())
+}
+
+/// Writes a receipt; `None` if its request already has one.
+fn insert_receipt(
+    step: &Transaction<'_>,
+    head: Link,
+    receipt: &Receipt,
+) -> Result<Option<Link>, LedgerError> {
+    let body = receipt.canonical()?;
+    let link = head.next(body.as_bytes());
+    let done = step.prepare_cached(INSERT_RECEIPT)?.execute(params![
+        receipt.request_id,
+        signed(receipt.at_ms),
+        receipt.key,
+        receipt.team,
+        receipt.run,
+        serde_json::to_string(&receipt.tags)?,
+        receipt.policy_name,
+        receipt.route,
+        receipt.selected,
+        receipt.model,
+        receipt.engine,
+        receipt.status.as_str(),
+        signed(receipt.usage.prompt_tokens),
+        signed(receipt.usage.completion_tokens),
+        receipt.cost.nanos(),
+        receipt.baseline_cost.nanos(),
+        receipt.saved.nanos(),
+        body,
+        link.as_bytes(),
+    ]);
+    match done {
+        Ok(_) => Ok(Some(link)),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// SQLite's integers are signed; times and token counts never come near the edge.
+pub(crate) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

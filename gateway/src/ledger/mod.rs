@@ -1,0 +1,157 @@
+//! The ledger: every hold and every receipt, in one SQLite file that survives `kill -9`.
+//!
+//! One thread owns the connection and commits in groups ([`writer`]); handles send to it through a bounded
+//! queue, so a slow disk slows requests down instead of filling memory. A settle that returned is in the
+//! write-ahead log. Reading (reports, verification, export) uses connections of its own and never blocks it.
+
+mod batch;
+mod chain;
+mod error;
+mod open;
+mod record;
+mod recovery;
+mod schema;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, oneshot};
+use tollgate_policies::Usd;
+
+pub use chain::Link;
+pub use error::LedgerError;
+pub use open::path_of_url;
+pub(crate) use open::{explain, readable, writable};
+pub use record::{Account, HoldRow, Receipt, ReceiptStatus, Timings};
+pub use recovery::Recovery;
+
+use batch::Change;
+use writer::{Message, Shared, Writer};
+
+/// A handle to the ledger's writer; clones share it.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    path: Arc<PathBuf>,
+    queue: mpsc::Sender<Message>,
+    shared: Arc<Shared>,
+}
+
+impl Ledger {
+    /// Opens the ledger for a gateway: takes the lock, brings the schema up to date, settles what a crash left
+    /// behind, starts the writer. Blocking; call it before serving.
+    ///
+    /// # Errors
+    /// [`LedgerError`], each variant naming the file and the way out.
+    pub fn open(path: &Path) -> Result<(Ledger, Recovery), LedgerError> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)
+                .map_err(|source| LedgerError::ReadOnly { path: path.to_owned(), source })?;
+        }
+        let lock = open::Lock::take(path)?;
+        let mut db = open::writable(path)?;
+        let recovery = recovery::recover(&mut db, now_ms())?;
+        let shared = Arc::new(Shared::default());
+        let (queue, messages) = mpsc::channel(writer::QUEUE);
+        let writer = Writer::new(db, lock, Arc::clone(&shared), messages)?;
+        std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|source| LedgerError::Io { path: path.to_owned(), source })?;
+        Ok((Ledger { path: Arc::new(path.to_owned()), queue, shared }, recovery))
+    }
+
+    /// The ledger's file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Receipts in the file, those of earlier runs included.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.shared.rows.load(Ordering::Relaxed)
+    }
+
+    /// Whether the file could be written at the last attempt.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        !self.shared.stalled.load(Ordering::Relaxed)
+    }
+
+    /// Queues a hold, before the upstream is called. It is in the file at the latest when its receipt is;
+    /// returning means queued, not written, so the call need not wait for the disk.
+    ///
+    /// # Errors
+    /// [`LedgerError::Stalled`] while the file cannot be written: nothing may be spent that cannot be booked.
+    pub async fn hold(&self, hold: HoldRow) -> Result<(), LedgerError> {
+        if !self.is_writable() {
+            return Err(LedgerError::Stalled { reason: self.shared.reason.lock().clone() });
+        }
+        self.send(Message::Write(Change::Hold(Box::new(hold)), None)).await
+    }
+
+    /// Takes a hold back without a receipt: the upstream was never called. Never blocks.
+    pub fn release_detached(&self, request_id: String) {
+        self.write_detached(Change::Drop(request_id));
+    }
+
+    /// Writes a receipt and removes its hold; returns when both are committed.
+    ///
+    /// # Errors
+    /// [`LedgerError::Duplicate`] if the request has a receipt already; [`LedgerError::Stalled`] if it cannot be
+    /// written yet (it is kept, and written when that is possible).
+    pub async fn settle(&self, receipt: Receipt) -> Result<(), LedgerError> {
+        let (answer, committed) = oneshot::channel();
+        self.send(Message::Write(Change::Settle(Box::new(receipt)), Some(answer))).await?;
+        committed.await.map_err(|_| LedgerError::Closed)?
+    }
+
+    /// Hands over a receipt from where nothing can be awaited (a dropped response body). Never blocks; the
+    /// receipt is written soon after.
+    pub fn settle_detached(&self, receipt: Receipt) {
+        self.write_detached(Change::Settle(Box::new(receipt)));
+    }
+
+    /// Records a budget's limit from now on, for `ledger verify`; only changes are kept.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the writer has stopped.
+    pub async fn record_limit(&self, budget: String, limit: Usd) -> Result<(), LedgerError> {
+        self.send(Message::Write(Change::Limit { budget, limit, from_ms: now_ms() }, None)).await
+    }
+
+    /// Writes everything handed over so far, closes the file, frees the lock. Other handles find it closed.
+    ///
+    /// # Errors
+    /// [`LedgerError::Stalled`] if something could not be written.
+    pub async fn close(self) -> Result<(), LedgerError> {
+        let (answer, closed) = oneshot::channel();
+        self.send(Message::Close(answer)).await?;
+        closed.await.map_err(|_| LedgerError::Closed)?
+    }
+
+    async fn send(&self, message: Message) -> Result<(), LedgerError> {
+        self.queue.send(message).await.map_err(|_| LedgerError::Closed)
+    }
+
+    fn write_detached(&self, change: Change) {
+        match self.queue.try_send(Message::Write(change, None)) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(Message::Write(change, _))) => {
+                self.shared.overflow.lock().push_back(change);
+                // If this finds the queue full too, the writer is busy and looks at the overflow next round.
+                let _full_is_fine = self.queue.try_send(Message::Wake);
+            }
+            Err(_) => tracing::error!("a receipt came after the ledger was closed"),
+        }
+    }
+}
+
+/// Unix time in milliseconds.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,190 @@
+//! The one thread that writes the ledger, with group commit.
+//!
+//! It takes whatever is queued, writes it in one transaction, and only then answers the waiting settles: under
+//! load a commit carries many requests, alone it carries one at once. When the file cannot be written (disk
+//! full, another process's lock) nothing accepted is thrown away: it stays in memory and is tried again each
+//! second, settles are told, and new holds are refused until it works.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::batch::{self, Change};
+use super::chain::Link;
+use super::error::LedgerError;
+use super::open::Lock;
+
+/// Messages waiting for the writer before senders are held back.
+pub(crate) const QUEUE: usize = 4096;
+/// Most changes in one transaction, so that no settle waits behind an endless one.
+const BATCH: usize = 1024;
+/// Pause between attempts while the file cannot be written.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A message to the writer.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Write this; the answer, if wanted, says whether it is in the file.
+    Write(Change, Option<oneshot::Sender<Result<(), LedgerError>>>),
+    /// The overflow has something in it.
+    Wake,
+    /// Write what is there, then stop.
+    Close(oneshot::Sender<Result<(), LedgerError>>),
+}
+
+/// What the writer and the handles share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Receipts that found the queue full while being dropped; bounded by the requests in flight, each of
+    /// which has one receipt.
+    pub(crate) overflow: Mutex<VecDeque<Change>>,
+    /// Receipts in the file, those of earlier runs included.
+    pub(crate) rows: AtomicU64,
+    /// Whether the last attempt to write failed.
+    pub(crate) stalled: AtomicBool,
+    /// Why it failed.
+    pub(crate) reason: Mutex<String>,
+}
+
+/// The writer's own state.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    db: Connection,
+    /// Held until the file is closed.
+    lock: Lock,
+    head: Link,
+    shared: Arc<Shared>,
+    queue: mpsc::Receiver<Message>,
+    /// Not yet in the file: the batch being gathered, or what a failed commit left.
+    pending: Vec<Change>,
+    answers: Vec<(usize, oneshot::Sender<Result<(), LedgerError>>)>,
+    closing: Option<oneshot::Sender<Result<(), LedgerError>>>,
+}
+
+impl Writer {
+    /// A writer that continues the chain found in `db`.
+    pub(crate) fn new(
+        db: Connection,
+        lock: Lock,
+        shared: Arc<Shared>,
+        queue: mpsc::Receiver<Message>,
+    ) -> Result<Writer, LedgerError> {
+        let head = batch::head(&db)?;
+        let rows: i64 = db.query_row("SELECT count(*) FROM receipts", [], |row| row.get(0))?;
+        shared.rows.store(u64::try_from(rows).unwrap_or(0), Ordering::Relaxed);
+        Ok(Writer { db, lock, head, shared, queue, pending: Vec::new(), answers: Vec::new(), closing: None })
+    }
+
+    /// Writes until closed or until every handle is gone.
+    pub(crate) fn run(mut self) {
+        let mut open = true;
+        while open {
+            open = match self.queue.blocking_recv() {
+                Some(message) => self.take(message),
+                None => false,
+            };
+            while open && self.pending.len() < BATCH {
+                match self.queue.try_recv() {
+                    Ok(message) => open = self.take(message),
+                    Err(_) => break,
+                }
+            }
+            self.pending.extend(self.shared.overflow.lock().drain(..));
+            while !self.commit() && open {
+                open = self.wait();
+            }
+        }
+        let left = self.pending.len();
+        if left > 0 {
+            tracing::error!(changes = left, "the ledger was closed before these could be written");
+        }
+        // A last checkpoint folds the log into the file; without it the next start does the same.
+        if let Err(error) = self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA optimize;") {
+            tracing::warn!(%error, "the ledger's log was not folded in");
+        }
+        let outcome = if left == 0 { Ok(()) } else { Err(self.stalled()) };
+        let closing = self.closing.take();
+        // Closed and unlocked before the caller hears that it is.
+        drop((self.db, self.lock));
+        if let Some(closing) = closing {
+            let _nobody_waits = closing.send(outcome);
+        }
+    }
+
+    /// Puts a message into the batch; false when it was the last.
+    fn take(&mut self, message: Message) -> bool {
+        match message {
+            Message::Write(change, answer) => {
+                if let Some(answer) = answer {
+                    self.answers.push((self.pending.len(), answer));
+                }
+                self.pending.push(change);
+                true
+            }
+            Message::Wake => true,
+            Message::Close(answer) => {
+                self.closing = Some(answer);
+                false
+            }
+        }
+    }
+
+    /// Tries to write the batch; false if it has to be tried again.
+    fn commit(&mut self) -> bool {
+        if self.pending.is_empty() {
+            return true;
+        }
+        match batch::apply(&mut self.db, self.head, &self.pending) {
+            Ok(applied) => {
+                self.head = applied.head;
+                self.shared.rows.fetch_add(applied.receipts, Ordering::Relaxed);
+                if self.shared.stalled.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the ledger can be written again");
+                }
+                for (index, answer) in self.answers.drain(..) {
+                    let outcome = match (applied.duplicates.contains(&index), self.pending.get(index)) {
+                        (true, Some(Change::Settle(receipt))) => {
+                            Err(LedgerError::Duplicate { request_id: receipt.request_id.clone() })
+                        }
+                        _ => Ok(()),
+                    };
+                    // The one who asked may have gone away; what was asked is done all the same.
+                    let _nobody_waits = answer.send(outcome);
+                }
+                self.pending.clear();
+                true
+            }
+            Err(error) => {
+                if !self.shared.stalled.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "the ledger cannot be written; holding on to what is waiting");
+                }
+                *self.shared.reason.lock() = error.to_string();
+                for (_, answer) in self.answers.drain(..) {
+                    let _nobody_waits = answer.send(Err(LedgerError::Stalled { reason: error.to_string() }));
+                }
+                false
+            }
+        }
+    }
+
+    /// Between two attempts: takes in what arrives (the queue must not fill up behind a stall), false on close.
+    fn wait(&mut self) -> bool {
+        std::thread::sleep(RETRY);
+        while let Ok(message) = self.queue.try_recv() {
+            if !self.take(message) {
+                return false;
+            }
+        }
+        self.pending.extend(self.shared.overflow.lock().drain(..));
+        true
+    }
+
+    fn stalled(&self) -> LedgerError {
+        LedgerError::Stalled { reason: self.shared.reason.lock().clone() }
+    }
+}
