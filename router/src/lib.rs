@@ -1,1 +1,26 @@
-//! Turns a request into a score and a score into a decision.
+//! Turns a request into a score, and a score into a decision.
+//!
+//! Two halves that meet in [`Score`]: `task`, `features` and `classify` read text and run the ONNX
+//! graph; `catalog`, `filter`, `objective` and `decision` are pure arithmetic over a checked policy.
+//! Nothing here does network I/O, reads a clock for a decision, or keeps state between requests.
+
+pub mod catalog;
+pub mod classify;
+//mod decide;
+pub mod decision;
+pub mod error;
+pub mod features;
+mod filter;
+mod objective;
+pub mod quality;
+pub mod task;
+pub mod tokens;
+
+pub use catalog::{Capabilities, Catalog, Live, Model};
+pub use classify::{DOMAINS, OutputTokens, Score, Scorer};
+//pub use decide::decide;
+pub use decision::{Decision, Needs, NoCandidate, RefusalKind, Verdict};
+pub use error::RouterError;
+pub use quality::QualityTable;
+pub use task::{Role, Task, Turn};
+pub use tokens::{prompt_tokens, prompt_tokens_upper};

@@ -1,0 +1,186 @@
+//! From a score to a ranking of models, with a verdict for each of them.
+//!
+//! Deterministic: the same inputs give the same decision, whatever the order of requests. First the
+//! policy's first matching rule narrows the candidates or moves the wanted quality, then the hard
+//! filters, then the objective. The first of `ranked` answers; the rest are its fallbacks.
+
+use tollgate_policies::policy::{Facts, Policy, Rule};
+
+use crate::catalog::{Catalog, Live, Model};
+use crate::classify::Score;
+use crate::decision::{DEFAULT_MAX_OUTPUT, Decision, Needs, NoCandidate, RefusalKind, Verdict};
+use crate::filter::{self, Narrowing, Objection};
+use crate::objective::{self, AnswerLength, Pace};
+use crate::quality::UNFAMILIAR_TOLERANCE;
+
+/// Weighs every model of the catalogue for one request.
+///
+/// `live` is in the catalogue's order (a missing entry counts as down). `price_of_money` is λ, in
+/// quality per dollar. The wanted quality is the matching rule's, else the caller's, else the policy's.
+///
+/// # Errors
+/// When every model is refused; the verdicts say why.
+pub fn decide(
+    policy: &Policy,
+    catalog: &Catalog,
+    live: &[Live],
+    score: &Score,
+    facts: &Facts<'_>,
+    needs: &Needs<'_>,
+    price_of_money: f64,
+) -> Result<Decision, NoCandidate> {
+    let (rule, unevaluated) = matching_rule(policy, facts);
+    let quality = rule.and_then(|rule| rule.quality).or(needs.quality).unwrap_or(policy.objective.quality);
+    let baseline = catalog.position(&policy.baseline).unwrap_or(0);
+    let ability = catalog.models().get(baseline).map_or(1.0, |model| model.ability);
+    let baseline_good = objective::p_good(score, ability);
+    let weighing = Weighing {
+        rule: rule.map(narrowing).unwrap_or_default(),
+        score,
+        needs,
+        length: AnswerLength::of(score),
+        asked: baseline_good - tolerated_gap(score, quality),
+        price_of_money,
+        latency_weight: policy.objective.latency_weight,
+    };
+    let down = Live { up: false, ..Live::default() };
+    let weighed: Vec<(Verdict, Option<RefusalKind>)> = catalog
+        .models()
+        .iter()
+        .enumerate()
+        .map(|(at, model)| weighing.weigh(model, live.get(at).unwrap_or(&down)))
+        .collect();
+    let ranked = rank(&weighed);
+    if ranked.is_empty() {
+        return Err(no_candidate(weighed));
+    }
+    let verdicts: Vec<Verdict> = weighed.into_iter().map(|(verdict, _)| verdict).collect();
+    let route = match (needs.pinned, rule) {
+        (Some(_), _) => "pinned".to_owned(),
+        (None, Some(rule)) => rule.name.clone(),
+        (None, None) => "objective".to_owned(),
+    };
+    let mut reason = reason(&verdicts, &ranked, needs, weighing.asked, score);
+    if unevaluated {
+        reason.push_str("; the rule's condition could not be evaluated, so its limits were applied");
+    }
+    Ok(Decision { ranked, route, reason, verdicts, baseline, quality })
+}
+
+/// The first rule whose condition holds. A condition that cannot be evaluated counts as holding:
+/// rules set limits, and a limit must not lapse because of an error.
+fn matching_rule<'p>(policy: &'p Policy, facts: &Facts<'_>) -> (Option<&'p Rule>, bool) {
+    for rule in &policy.rules {
+        match rule.when.eval(facts) {
+            Ok(false) => {}
+            Ok(true) => return (Some(rule), false),
+            Err(_) => return (Some(rule), true),
+        }
+    }
+    (None, false)
+}
+
+fn narrowing(rule: &Rule) -> Narrowing<'_> {
+    Narrowing {
+        rule: &rule.name,
+        models: rule.models.as_deref(),
+        min_bits: rule.min_bits,
+        regions: rule.regions.as_deref(),
+    }
+}
+
+fn tolerated_gap(score: &Score, quality: f64) -> f64 {
+    let gap = score.tolerance.tolerated_gap(quality);
+    if score.familiar { gap } else { gap * UNFAMILIAR_TOLERANCE }
+}
+
+/// Everything about a request that weighing a model needs.
+struct Weighing<'a> {
+    rule: Narrowing<'a>,
+    score: &'a Score,
+    needs: &'a Needs<'a>,
+    length: AnswerLength,
+    /// The p(good) that is good enough.
+    asked: f64,
+    price_of_money: f64,
+    latency_weight: f64,
+}
+
+impl Weighing<'_> {
+    fn weigh(&self, model: &Model, live: &Live) -> (Verdict, Option<RefusalKind>) {
+        let pace = Pace::of(live, self.needs.prompt_tokens, &self.length);
+        let window = model.context.saturating_sub(self.needs.prompt_tokens).max(1);
+        let wanted = self.needs.max_tokens.unwrap_or(DEFAULT_MAX_OUTPUT).clamp(1, window);
+        let admitted = self.admit(model, live, &pace, wanted);
+        let output_cap = *admitted.as_ref().unwrap_or(&wanted);
+        let output_tokens = self.length.expected(output_cap);
+        let cost = objective::expected_cost(model, self.needs, &pace, output_tokens);
+        let p_good = objective::p_good(self.score, model.ability);
+        let p_late = pace.p_late(self.needs.deadline_ms, &self.length, output_cap);
+        let counted = objective::counted_quality(p_good, self.asked);
+        let utility = objective::utility(counted, cost, p_late, self.price_of_money, self.latency_weight);
+        let objection = admitted.err();
+        let kind = objection.as_ref().map(|objection| objection.kind);
+        let verdict = Verdict {
+            model: model.name.clone(),
+            p_good,
+            cost,
+            worst_cost: objective::worst_cost(model, self.needs, live, &self.length, output_cap),
+            output_cap,
+            latency_ms: pace.latency_ms(output_tokens),
+            utility,
+            refused: objection.map(|objection| objection.text),
+        };
+        (verdict, kind)
+    }
+
+    /// All filters; the answer is the largest output that window and money allow.
+    fn admit(&self, model: &Model, live: &Live, pace: &Pace, wanted: u64) -> Result<u64, Objection> {
+        filter::suits(model, live, self.needs, &self.rule)?;
+        filter::in_time(pace, self.needs)?;
+        let candidate = (model, self.needs, live, &self.length);
+        let own = (self.needs.max_cost, RefusalKind::MaxCost, "the request's limit");
+        let shared = (self.needs.affordable, RefusalKind::Budget, "what the budget has left");
+        let cap = filter::affordable_cap(own, wanted, candidate)?;
+        filter::affordable_cap(shared, cap, candidate)
+    }
+}
+
+/// Best first: utility, then the lower cost, then the higher p(good), then the catalogue's order.
+fn rank(weighed: &[(Verdict, Option<RefusalKind>)]) -> Vec<usize> {
+    let mut ranked: Vec<usize> = (0..weighed.len()).filter(|at| weighed[*at].1.is_none()).collect();
+    ranked.sort_by(|a, b| {
+        let (a, b) = (&weighed[*a].0, &weighed[*b].0);
+        b.utility.total_cmp(&a.utility).then(a.cost.cmp(&b.cost)).then(b.p_good.total_cmp(&a.p_good))
+    });
+    ranked
+}
+
+fn reason(verdicts: &[Verdict], ranked: &[usize], needs: &Needs<'_>, asked: f64, score: &Score) -> String {
+    let best = &verdicts[ranked[0]];
+    if needs.pinned.is_some() {
+        return format!("{} was asked for by name", best.model);
+    }
+    let unfamiliar = if score.familiar { "" } else { "; unlike the training prompts, so weighed with more care" };
+    if ranked.len() == 1 {
+        return format!("{} is the only model that may answer{unfamiliar}", best.model);
+    }
+    let enough = ranked.iter().filter(|at| verdicts[**at].p_good >= asked).count();
+    if best.p_good < asked {
+        return format!("p(good) {:.2} is below the wanted {asked:.2}, but money or time weighs more{unfamiliar}", best.p_good);
+    }
+    let weighed = format!("p(good) {:.2} reaches the wanted {asked:.2}", best.p_good);
+    match enough {
+        1 => format!("{weighed}, no other model does{unfamiliar}"),
+        _ => format!("{weighed}, best by cost and time of {enough} that do{unfamiliar}"),
+    }
+}
+
+fn no_candidate(weighed: Vec<(Verdict, Option<RefusalKind>)>) -> NoCandidate {
+    let nearest = weighed.iter().filter_map(|(verdict, kind)| kind.map(|kind| (kind, verdict))).max_by_key(|(kind, _)| *kind);
+    let (kind, reason) = match nearest {
+        Some((kind, verdict)) => (kind, format!("{}: {}", verdict.model, verdict.refused.as_deref().unwrap_or_default())),
+        None => (RefusalKind::NotAsked, "the catalogue is empty".to_owned()),
+    };
+    NoCandidate { verdicts: weighed.into_iter().map(|(verdict, _)| verdict).collect(), kind, reason }
+}

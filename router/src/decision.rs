@@ -1,0 +1,117 @@
+//! What goes into a decision and what comes out: needs, verdicts, the ranking, or why there is none.
+//!
+//! Everything here serialises, because the decision is shown as it was made: by `tollgate route`, in
+//! `x-tollgate-decision`, and from `POST /v1/decision`.
+
+use serde::Serialize;
+use tollgate_policies::Usd;
+
+/// The largest answer when the request names no `max_tokens`: what is reserved, and asked for upstream.
+pub const DEFAULT_MAX_OUTPUT: u64 = 4096;
+
+/// What a request asks of a model, beside its text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Needs<'a> {
+    /// Prompt tokens, as expected.
+    pub prompt_tokens: u64,
+    /// Prompt tokens, at most.
+    pub prompt_tokens_upper: u64,
+    /// The caller's limit on the answer, in tokens.
+    pub max_tokens: Option<u64>,
+    /// Whether tools are offered.
+    pub tools: bool,
+    /// Whether the prompt has images.
+    pub images: bool,
+    /// Whether the answer must be JSON.
+    pub json: bool,
+    /// Time left for the whole answer, in milliseconds.
+    pub deadline_ms: Option<u64>,
+    /// The caller's limit on what the request may cost.
+    pub max_cost: Option<Usd>,
+    /// The caller's wanted share of the baseline's quality, 0..=1.
+    pub quality: Option<f64>,
+    /// The models the key may use; `None` = all.
+    pub allowed: Option<&'a [String]>,
+    /// The catalogue name the request asks for, if it does not leave the choice to us.
+    pub pinned: Option<&'a str>,
+    /// What the tightest budget has left, on a second pass after a reservation was refused.
+    pub affordable: Option<Usd>,
+}
+
+/// Why a model may not answer, in the order in which it is found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalKind {
+    /// Another model was asked for by name.
+    NotAsked,
+    /// The key may not use it.
+    NotAllowed,
+    /// The matching rule does not name it.
+    Rule,
+    /// It lacks tools, JSON or images.
+    Capability,
+    /// The prompt does not fit its context window.
+    Context,
+    /// It runs where the matching rule does not allow.
+    Region,
+    /// It is less precise than the matching rule wants.
+    Bits,
+    /// Its engine is down.
+    Down,
+    /// Its first token would come after the deadline.
+    Deadline,
+    /// It may cost more than the caller allows.
+    MaxCost,
+    /// It may cost more than the budget has left.
+    Budget,
+}
+
+/// One candidate, weighed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verdict {
+    /// The model's name.
+    pub model: String,
+    /// Probability of a good answer.
+    pub p_good: f64,
+    /// Expected cost.
+    pub cost: Usd,
+    /// The most it can cost with an answer of `output_cap` tokens: what to reserve.
+    pub worst_cost: Usd,
+    /// The largest answer to ask for: the caller's `max_tokens`, clamped to the window and the money.
+    pub output_cap: u64,
+    /// Expected time to the end of the answer.
+    pub latency_ms: f64,
+    /// The objective's value.
+    pub utility: f64,
+    /// Why it may not answer; `None` = it may.
+    pub refused: Option<String>,
+}
+
+/// Which model answers, and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct Decision {
+    /// Places in the catalogue, best first; never empty. All after the first are fallbacks.
+    pub ranked: Vec<usize>,
+    /// The name of the rule that matched, `objective`, or `pinned`.
+    pub route: String,
+    /// Why the first is first, for people.
+    pub reason: String,
+    /// One for each model, in the catalogue's order.
+    pub verdicts: Vec<Verdict>,
+    /// Place of the model that savings are counted against.
+    pub baseline: usize,
+    /// The share of the baseline's quality that was wanted.
+    pub quality: f64,
+}
+
+/// No model may answer this request.
+#[derive(Clone, Debug, thiserror::Error, Serialize)]
+#[error("no model can answer this request: {reason}")]
+pub struct NoCandidate {
+    /// One for each model, in the catalogue's order, all refused.
+    pub verdicts: Vec<Verdict>,
+    /// The objection to the candidate that came nearest.
+    pub kind: RefusalKind,
+    /// That objection in words, with the model's name.
+    pub reason: String,
+}
