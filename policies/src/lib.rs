@@ -5,16 +5,22 @@
 //! exists as a value has been checked in full.
 
 pub mod budget;
+pub mod condition;
 pub mod diagnostic;
 pub mod document;
 pub mod money;
+pub mod policy;
 pub mod price;
 
 pub use budget::{
     AccountId, AccountState, BudgetSpec, Budgets, Hold, OnExhausted, Refusal, RefusalKind, Remaining, Scope,
     Spender, Subject, Window,
 };
+pub use condition::{Condition, ConditionError, FACTS, Fact, FactKind, Facts};
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use document::{Document, Table};
 pub use money::{ParseUsdError, Usd};
+pub use policy::{
+    Decide, Escalate, Known, OBJECTIVE_ROUTE, Objective, Policy, Rule, Stick, check, json_schema, shipped,
+};
 pub use price::{PerToken, Price, TokenPrice, Usage};
