@@ -7,6 +7,8 @@
 // The request path.
 
 // The assembly around it: files, ledger, keys, metrics, the command line.
+pub mod config;
 pub mod keys;
 pub mod ledger;
 pub mod metrics;
+pub mod telemetry;

@@ -8,9 +8,12 @@ mod batch;
 mod chain;
 mod error;
 mod open;
+mod reader;
 mod record;
 mod recovery;
+mod report;
 mod schema;
+mod verify;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -25,8 +28,11 @@ pub use chain::Link;
 pub use error::LedgerError;
 pub use open::path_of_url;
 pub(crate) use open::{explain, readable, writable};
+pub use reader::Reader;
 pub use record::{Account, HoldRow, Receipt, ReceiptStatus, Timings};
 pub use recovery::Recovery;
+pub use report::{Dimension, Line, Question, Report};
+pub use verify::Verdict;
 
 use batch::Change;
 use writer::{Message, Shared, Writer};

@@ -1,0 +1,98 @@
+//! The configuration where there is none: a local MoE, a larger local model, an SQLite ledger, the shipped policies.
+
+use tollgate_engine::models::{KnownModel, known};
+use tollgate_policies::{PerToken, Price, TokenPrice, Usd};
+use tollgate_router::Capabilities;
+
+use super::engine::{EmbeddedEngine, Engine, EngineKind};
+use super::model::ModelEntry;
+use super::{Config, ConfigError, PolicyFiles, Router, Server, default_data_dir};
+
+/// The ledger's url where none is configured.
+pub(super) const LEDGER_URL: &str = "sqlite:tollgate.db";
+
+/// Tokens of context of both demo models.
+const CONTEXT: u32 = 4096;
+
+/// One demo model: names, and prices in picodollars per token (a dollar per million tokens is a million of them).
+struct Demo {
+    model: &'static str,
+    engine: &'static str,
+    weights: &'static str,
+    input: u64,
+    output: u64,
+    ability: f64,
+}
+
+const DEMO: [Demo; 2] = [
+    Demo {
+        model: "small-moe",
+        engine: "moe",
+        weights: "qwen-0.5b-moe",
+        input: 50_000,
+        output: 100_000,
+        ability: 0.0,
+    },
+    Demo {
+        model: "large",
+        engine: "large",
+        weights: "qwen-coder-1.5b",
+        input: 300_000,
+        output: 600_000,
+        ability: 1.0,
+    },
+];
+
+/// The embedded default, if the demo models are in the cache.
+pub(super) fn config() -> Result<Config, ConfigError> {
+    let missing: Vec<&KnownModel> = known()
+        .iter()
+        .filter(|model| DEMO.iter().any(|demo| demo.weights == model.name) && !model.present())
+        .collect();
+    if !missing.is_empty() {
+        // A made model needs its source first; both come with one command each.
+        let sources = missing.iter().filter_map(|model| model.made_from());
+        let mut commands: Vec<String> =
+            sources.map(|source| format!("tollgate models pull {source}")).collect();
+        commands.extend(missing.iter().map(|model| model.command()));
+        return Err(ConfigError::NoModels { commands: commands.join("\n        ") });
+    }
+    Ok(of_demo(default_data_dir()?))
+}
+
+fn of_demo(data_dir: std::path::PathBuf) -> Config {
+    let engine = |demo: &Demo| Engine {
+        name: demo.engine.to_owned(),
+        kind: EngineKind::Embedded(EmbeddedEngine {
+            model: demo.weights.to_owned(),
+            threads: None,
+            context: CONTEXT,
+            parallel: 4,
+        }),
+    };
+    let model = |demo: &Demo| ModelEntry {
+        name: demo.model.to_owned(),
+        engine: demo.engine.to_owned(),
+        upstream_model: demo.weights.to_owned(),
+        bits: Some(4),
+        price: Price::Tokens(TokenPrice {
+            input: PerToken::from_picos(demo.input),
+            output: PerToken::from_picos(demo.output),
+            cached_input: None,
+            per_request: Usd::ZERO,
+        }),
+        context: u64::from(CONTEXT),
+        can: Capabilities::default(),
+        regions: vec!["local".to_owned()],
+        ability: Some(demo.ability),
+    };
+    Config {
+        server: Server::default(),
+        data_dir,
+        ledger_url: LEDGER_URL.to_owned(),
+        router: Router::default(),
+        engines: DEMO.iter().map(engine).collect(),
+        models: DEMO.iter().map(model).collect(),
+        policies: PolicyFiles::default(),
+    }
+}

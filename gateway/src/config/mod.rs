@@ -1,0 +1,255 @@
+//! What `tollgate.toml` and the command line say, checked: only a configuration that can be run exists as a value.
+//!
+//! [`read`] turns the file into a [`Config`] or into every problem in it at once, each with file, line and column;
+//! [`embedded`] is the configuration used where there is no file. Policies are read apart ([`policies`]), for they
+//! are reloaded while the gateway runs and this file is not.
+
+mod embedded;
+mod engine;
+mod model;
+pub mod policies;
+mod read;
+mod secret;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tollgate_policies::Diagnostics;
+
+pub use engine::{EmbeddedEngine, Engine, EngineKind, OpenAiEngine};
+pub use model::{ModelEntry, catalog};
+pub use policies::{Policies, PolicyFiles};
+pub use secret::{SecretRef, SecretValue};
+
+use crate::keys::Auth;
+use crate::ledger::LedgerError;
+
+/// A name looked for when no `--config` is given.
+pub const DEFAULT_FILE: &str = "tollgate.toml";
+
+/// Everything that is fixed while the gateway runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The HTTP side.
+    pub server: Server,
+    /// Where the ledger (and nothing else) is kept.
+    pub data_dir: PathBuf,
+    /// `[ledger] url`.
+    pub ledger_url: String,
+    /// The classifier.
+    pub router: Router,
+    /// Engines, in the order of the file.
+    pub engines: Vec<Engine>,
+    /// Models, in the order of the file.
+    pub models: Vec<ModelEntry>,
+    /// Policy files.
+    pub policies: PolicyFiles,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Address and port of the HTTP side.
+    pub listen: SocketAddr,
+    /// When a key must be presented; `None` = by address.
+    pub auth: Option<Auth>,
+    /// Largest request body.
+    pub max_body_bytes: usize,
+    /// Requests served at once; more are told to come back.
+    pub max_in_flight: usize,
+    /// Output tokens reserved and asked for where a request names no maximum.
+    pub default_max_tokens: u64,
+    /// For a connection to an engine to be made.
+    pub connect_timeout: Duration,
+    /// From sending a request to the answer's headers.
+    pub first_byte_timeout: Duration,
+    /// Between two pieces of an answer.
+    pub idle_timeout: Duration,
+    /// For requests in flight to end after SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        Server {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            auth: None,
+            max_body_bytes: 8 * 1024 * 1024,
+            max_in_flight: 1024,
+            default_max_tokens: 1024,
+            connect_timeout: Duration::from_secs(5),
+            first_byte_timeout: Duration::from_secs(300),
+            idle_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Server {
+    /// The rule for keys: as configured, else "once keys exist" on loopback and "required" elsewhere.
+    #[must_use]
+    pub fn effective_auth(&self) -> Auth {
+        let loopback = match self.listen.ip() {
+            IpAddr::V4(ip) => ip.is_loopback(),
+            IpAddr::V6(ip) => ip.is_loopback(),
+        };
+        self.auth.unwrap_or(if loopback { Auth::OnceKeysExist } else { Auth::Required })
+    }
+}
+
+/// `[router]`.
+#[derive(Debug, Clone)]
+pub struct Router {
+    /// ONNX Runtime's shared library; `None` = the one in the cache.
+    pub onnxruntime: Option<PathBuf>,
+    /// Requests scored at the same time.
+    pub sessions: usize,
+}
+
+impl Default for Router {
+    fn default() -> Router {
+        Router {
+            onnxruntime: None,
+            sessions: std::thread::available_parallelism().map_or(2, usize::from).min(8),
+        }
+    }
+}
+
+/// What the command line (or a `TOLLGATE_*` variable) says; it wins over the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--policy`, any number.
+    pub policies: Vec<PathBuf>,
+    /// `--listen`.
+    pub listen: Option<SocketAddr>,
+    /// `--data-dir`.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{path} cannot be read: {source}\n    help: {help}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+        /// What to do.
+        help: &'static str,
+    },
+    /// A file is wrong, with every problem in it.
+    #[error(transparent)]
+    Wrong(#[from] Diagnostics),
+    /// A secret is not where it should be.
+    #[error("the secret {reference} cannot be read: {reason}")]
+    Secret {
+        /// `env:NAME` or `file:PATH`.
+        reference: String,
+        /// Why.
+        reason: String,
+    },
+    /// The embedded default lacks its models.
+    #[error(
+        "there is no configuration, and the demo models are not in the cache\n    help: either fetch them with\n        \
+         {commands}\n    or write a {DEFAULT_FILE} (tollgate.example.toml shows how) and name it with --config"
+    )]
+    NoModels {
+        /// The commands that bring them, one a line.
+        commands: String,
+    },
+    /// `[ledger] url` is of a kind that is not supported.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// No directory to keep the ledger in.
+    #[error("no data directory: neither --data-dir, [server] data_dir, XDG_DATA_HOME nor HOME is set")]
+    NoDataDir,
+    /// No policy where some were asked for.
+    #[error(
+        "{path} holds no policy file (*.toml)\n    help: `tollgate policy check` takes files; see docs/policies.md"
+    )]
+    NoPolicies {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Two policies of one name.
+    #[error(
+        "{second}: policy {name:?} is defined in {first} already\n    help: give each [policy] its own name"
+    )]
+    SameName {
+        /// The name.
+        name: String,
+        /// Where first.
+        first: String,
+        /// Where again.
+        second: String,
+    },
+    /// The default policy does not exist.
+    #[error("[policies] default names {name:?}, but there is only {known}")]
+    NoDefault {
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+}
+
+impl Config {
+    /// The configuration of this start: from `--config`, else `./tollgate.toml`, else the embedded default.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with everything that is wrong.
+    pub fn load(overrides: &Overrides) -> Result<Config, ConfigError> {
+        let default = Path::new(DEFAULT_FILE);
+        let mut config = match &overrides.config {
+            Some(path) => read::file(path)?,
+            None if default.exists() => read::file(default)?,
+            None => embedded::config()?,
+        };
+        if let Some(listen) = overrides.listen {
+            config.server.listen = listen;
+        }
+        if let Some(data_dir) = &overrides.data_dir {
+            config.data_dir.clone_from(data_dir);
+        }
+        if !overrides.policies.is_empty() {
+            config.policies.paths.clone_from(&overrides.policies);
+        }
+        config.ledger_path()?;
+        Ok(config)
+    }
+
+    /// The ledger's file.
+    ///
+    /// # Errors
+    /// [`LedgerError::Url`] if the url is not one of a file.
+    pub fn ledger_path(&self) -> Result<PathBuf, LedgerError> {
+        crate::ledger::path_of_url(&self.ledger_url, &self.data_dir)
+    }
+
+    /// Where the ledger of `overrides` is, for commands that need nothing else of the configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] as [`Config::load`], save that absent models do not matter.
+    pub fn ledger_of(overrides: &Overrides) -> Result<PathBuf, ConfigError> {
+        let named = overrides.config.is_some() || Path::new(DEFAULT_FILE).exists();
+        if named {
+            return Ok(Config::load(overrides)?.ledger_path()?);
+        }
+        let data_dir = overrides.data_dir.clone().map_or_else(default_data_dir, Ok)?;
+        Ok(crate::ledger::path_of_url(embedded::LEDGER_URL, &data_dir)?)
+    }
+}
+
+/// `$XDG_DATA_HOME/tollgate`, else `~/.local/share/tollgate`.
+fn default_data_dir() -> Result<PathBuf, ConfigError> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("XDG_DATA_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".local/share")))
+        .map(|base| base.join("tollgate"))
+        .ok_or(ConfigError::NoDataDir)
+}

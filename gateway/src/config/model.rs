@@ -1,0 +1,148 @@
+//! `[[model]]`: the catalogue's entries, each with the price that its use is charged at.
+
+use std::collections::BTreeSet;
+
+use tollgate_policies::diagnostic::suggest;
+use tollgate_policies::document::Kind;
+use tollgate_policies::{Price, Table, TokenPrice, Usd};
+use tollgate_router::{Capabilities, Catalog, Model};
+
+/// Names with a meaning of their own as a request's `model`.
+const RESERVED: &str = "auto";
+
+/// A catalogue entry as configured.
+#[derive(Debug, Clone)]
+pub struct ModelEntry {
+    /// The name callers and policies use.
+    pub name: String,
+    /// The engine that serves it.
+    pub engine: String,
+    /// What that engine calls it.
+    pub upstream_model: String,
+    /// Bits per weight, where known.
+    pub bits: Option<u32>,
+    /// What it costs.
+    pub price: Price,
+    /// Context window in tokens.
+    pub context: u64,
+    /// What it can be asked for beside plain text.
+    pub can: Capabilities,
+    /// Where its engine runs.
+    pub regions: Vec<String>,
+    /// 0 = the classifier's small reference model, 1 = its large one; `None` = 1 for the baseline, else 0.
+    pub ability: Option<f64>,
+}
+
+/// The catalogue of these entries, under a default policy with this baseline.
+#[must_use]
+pub fn catalog(entries: &[ModelEntry], baseline: &str) -> Catalog {
+    let model = |entry: &ModelEntry| Model {
+        name: entry.name.clone(),
+        engine: entry.engine.clone(),
+        upstream_model: entry.upstream_model.clone(),
+        bits: entry.bits,
+        price: entry.price,
+        context: entry.context,
+        can: entry.can,
+        regions: entry.regions.clone(),
+        ability: entry.ability.unwrap_or(if entry.name == baseline { 1.0 } else { 0.0 }),
+    };
+    Catalog::new(entries.iter().map(model).collect())
+}
+
+/// Reads every `[[model]]`; `engines` are the names that exist. Problems go to the document.
+pub(super) fn models(root: &Table<'_>, engines: &[String]) -> Vec<ModelEntry> {
+    let mut names = BTreeSet::new();
+    let mut models = Vec::new();
+    for table in root.tables("model") {
+        let entry = entry(&table, engines, &mut names);
+        table.finish();
+        models.extend(entry);
+    }
+    models
+}
+
+fn entry(table: &Table<'_>, engines: &[String], names: &mut BTreeSet<String>) -> Option<ModelEntry> {
+    let name = table.string("name").filter(|name| usable(table, name, names));
+    let engine = table.string("engine");
+    if let Some(engine) = engine.as_ref().filter(|engine| !engines.contains(engine)) {
+        let help = suggest(engine, engines.iter().map(String::as_str));
+        table.problem("engine", format!("there is no [[engine]] named {engine:?}"), help);
+    }
+    let upstream_model = table.opt_string("upstream_model");
+    let bits = table.opt_integer("bits", 1..=32).and_then(|bits| u32::try_from(bits).ok());
+    let context = table.opt_integer("context", 64..=16_777_216).and_then(|tokens| u64::try_from(tokens).ok());
+    let can = capabilities(table);
+    let regions = table.opt_strings("regions").unwrap_or_default();
+    let ability = table.opt_float("ability", -10.0..=10.0);
+    let price = price(table);
+    let name = name?;
+    Some(ModelEntry {
+        upstream_model: upstream_model.unwrap_or_else(|| name.clone()),
+        name,
+        engine: engine?,
+        bits,
+        price: price?,
+        context: context.unwrap_or(4096),
+        can,
+        regions,
+        ability,
+    })
+}
+
+fn usable(table: &Table<'_>, name: &str, names: &mut BTreeSet<String>) -> bool {
+    let wrong = if name == RESERVED || name.starts_with("auto:") {
+        Some(format!("{name:?} is what callers write to be routed; a model needs another name"))
+    } else if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Some(
+            "a model's name must be visible ASCII characters without spaces: it goes into headers".to_owned(),
+        )
+    } else if names.insert(name.to_owned()) {
+        None
+    } else {
+        Some(format!("there is a model {name:?} already"))
+    };
+    let usable = wrong.is_none();
+    if let Some(message) = wrong {
+        table.problem("name", message, None);
+    }
+    usable
+}
+
+fn capabilities(table: &Table<'_>) -> Capabilities {
+    let mut can = Capabilities::default();
+    for (index, word) in table.opt_strings("can").unwrap_or_default().iter().enumerate() {
+        match word.as_str() {
+            "tools" => can.tools = true,
+            "json" => can.json = true,
+            "images" => can.images = true,
+            _ => {
+                let help = suggest(word, ["tools", "json", "images"]);
+                table.problem_in("can", index, format!("a model cannot be {word:?}"), help);
+            }
+        }
+    }
+    can
+}
+
+/// `{ input, output, cached_input?, per_request? }` in USD per million tokens, or `{ hourly }` in USD.
+fn price(table: &Table<'_>) -> Option<Price> {
+    if table.kind("price").is_some_and(|kind| kind != Kind::Table) {
+        let help = "price = { input = 0.05, output = 0.10 }   # USD per million tokens".to_owned();
+        table.problem("price", "`price` must be a table", Some(help));
+        return None;
+    }
+    let price = table.table("price")?;
+    let read = if price.has("hourly") {
+        price.usd("hourly").map(Price::Hourly)
+    } else {
+        let (input, output) = (price.per_token("input"), price.per_token("output"));
+        let cached_input = price.opt_per_token("cached_input");
+        let per_request = price.opt_usd("per_request").unwrap_or(Usd::ZERO);
+        input
+            .zip(output)
+            .map(|(input, output)| Price::Tokens(TokenPrice { input, output, cached_input, per_request }))
+    };
+    price.finish();
+    read
+}

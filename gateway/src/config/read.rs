@@ -1,0 +1,142 @@
+//! Reading `tollgate.toml`: every problem at once, each at its place.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tollgate_policies::{Diagnostics, Document, Table};
+
+use super::{Config, ConfigError, PolicyFiles, Router, Server, default_data_dir, embedded, engine, model};
+use crate::keys::Auth;
+
+/// Reads a file; relative paths in it are meant from its folder.
+pub(super) fn file(path: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+        help: "--config names the configuration file; without it and without ./tollgate.toml the embedded default runs",
+    })?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    let raw = document(&path.to_string_lossy(), &text, base)?;
+    Ok(Config {
+        server: raw.server,
+        data_dir: raw.data_dir.map_or_else(default_data_dir, Ok)?,
+        ledger_url: raw.ledger_url.unwrap_or_else(|| embedded::LEDGER_URL.to_owned()),
+        router: raw.router,
+        engines: raw.engines,
+        models: raw.models,
+        policies: raw.policies,
+    })
+}
+
+/// What the file says, before the defaults that depend on the machine.
+#[derive(Debug)]
+pub(super) struct Raw {
+    pub(super) server: Server,
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) ledger_url: Option<String>,
+    pub(super) router: Router,
+    pub(super) engines: Vec<engine::Engine>,
+    pub(super) models: Vec<model::ModelEntry>,
+    pub(super) policies: PolicyFiles,
+}
+
+/// Reads a text; `name` is what diagnostics call it.
+pub(super) fn document(name: &str, text: &str, base: &Path) -> Result<Raw, Diagnostics> {
+    let document = Document::parse(name, text)?;
+    let root = document.root();
+    let (server, data_dir) = server(&root, base);
+    let ledger_url = ledger(&root);
+    let router = router(&root, base);
+    let policies = policies(&root, base);
+    let engines = engine::engines(&root, base);
+    let names: Vec<String> = root.tables("engine").iter().filter_map(named).collect();
+    let models = model::models(&root, &names);
+    if root.tables("model").is_empty() {
+        let help =
+            "a [[model]] has a name, an engine and a price; tollgate.example.toml shows one".to_owned();
+        document.problem(0..0, "there is no [[model]], so nothing could answer", Some(help));
+    }
+    root.finish();
+    document.finish()?;
+    Ok(Raw { server, data_dir, ledger_url, router, engines, models, policies })
+}
+
+/// The name of an engine whether or not the rest of it is sound, so that one mistake is told once.
+fn named(table: &Table<'_>) -> Option<String> {
+    table.has("name").then(|| table.string("name")).flatten()
+}
+
+fn server(root: &Table<'_>, base: &Path) -> (Server, Option<PathBuf>) {
+    let mut server = Server::default();
+    let Some(table) = root.opt_table("server") else { return (server, None) };
+    if let Some(text) = table.opt_string("listen") {
+        match text.parse::<SocketAddr>() {
+            Ok(listen) => server.listen = listen,
+            Err(_) => table.problem(
+                "listen",
+                format!("{text:?} is not an address and port"),
+                Some("for example \"127.0.0.1:8080\", or \"0.0.0.0:8080\" for every interface".to_owned()),
+            ),
+        }
+    }
+    server.auth = table.opt_one_of("auth", &[("required", Auth::Required), ("optional", Auth::Optional)]);
+    let bytes = table.opt_integer("max_body_bytes", 1024..=1_073_741_824);
+    server.max_body_bytes = bytes.and_then(|n| usize::try_from(n).ok()).unwrap_or(server.max_body_bytes);
+    let requests = table.opt_integer("max_in_flight", 1..=1_000_000);
+    server.max_in_flight = requests.and_then(|n| usize::try_from(n).ok()).unwrap_or(server.max_in_flight);
+    let tokens = table.opt_integer("default_max_tokens", 1..=1_048_576);
+    server.default_max_tokens =
+        tokens.and_then(|n| u64::try_from(n).ok()).unwrap_or(server.default_max_tokens);
+    for (key, timeout) in [
+        ("connect_timeout_ms", &mut server.connect_timeout),
+        ("first_byte_timeout_ms", &mut server.first_byte_timeout),
+        ("idle_timeout_ms", &mut server.idle_timeout),
+        ("drain_timeout_ms", &mut server.drain_timeout),
+    ] {
+        if let Some(ms) = table.opt_integer(key, 1..=86_400_000).and_then(|ms| u64::try_from(ms).ok()) {
+            *timeout = Duration::from_millis(ms);
+        }
+    }
+    let data_dir = table.opt_string("data_dir").map(|path| base.join(path));
+    table.finish();
+    (server, data_dir)
+}
+
+fn ledger(root: &Table<'_>) -> Option<String> {
+    let table = root.opt_table("ledger")?;
+    let url = table.opt_string("url");
+    if let Some(url) =
+        url.as_deref().filter(|url| !url.starts_with("sqlite:") || url.len() == "sqlite:".len())
+    {
+        let message = match url.split_once(':') {
+            Some(("postgres" | "postgresql", _)) => "PostgreSQL ledgers are not supported yet".to_owned(),
+            _ => format!("{url:?} is not a ledger"),
+        };
+        table.problem(
+            "url",
+            message,
+            Some("write \"sqlite:FILE\", relative to the data directory".to_owned()),
+        );
+    }
+    table.finish();
+    url
+}
+
+fn router(root: &Table<'_>, base: &Path) -> Router {
+    let mut router = Router::default();
+    let Some(table) = root.opt_table("router") else { return router };
+    router.onnxruntime = table.opt_string("onnxruntime").map(|path| base.join(path));
+    let sessions = table.opt_integer("sessions", 1..=256).and_then(|n| usize::try_from(n).ok());
+    router.sessions = sessions.unwrap_or(router.sessions);
+    table.finish();
+    router
+}
+
+fn policies(root: &Table<'_>, base: &Path) -> PolicyFiles {
+    let Some(table) = root.opt_table("policies") else { return PolicyFiles::default() };
+    let files = table.opt_strings("files").unwrap_or_default();
+    let default = table.opt_string("default");
+    table.finish();
+    PolicyFiles { paths: files.iter().map(|file| base.join(file)).collect(), default }
+}

@@ -1,0 +1,197 @@
+//! Spend, grouped by any dimension over any span of time.
+//!
+//! Sums are made by SQLite over whole nanodollars; no float is involved before a figure is shown.
+
+use std::str::FromStr;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+use serde::Serialize;
+use tollgate_policies::Usd;
+
+use super::batch::signed;
+use super::error::LedgerError;
+use super::reader::Reader;
+
+/// What receipts can be grouped by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dimension {
+    /// Model that served.
+    Model,
+    /// Engine that served.
+    Engine,
+    /// Team charged.
+    Team,
+    /// Virtual key.
+    Key,
+    /// Agent run.
+    Run,
+    /// Rule or `objective`.
+    Route,
+    /// Policy that decided.
+    Policy,
+    /// How the request ended.
+    Status,
+    /// Day in UTC.
+    Day,
+    /// The value of a tag.
+    Tag(String),
+}
+
+/// A word that is no dimension.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not one of model, engine, team, key, run, route, policy, status, day, tag.NAME")]
+pub struct NotADimension(String);
+
+impl FromStr for Dimension {
+    type Err = NotADimension;
+
+    fn from_str(word: &str) -> Result<Dimension, NotADimension> {
+        Ok(match word {
+            "model" => Dimension::Model,
+            "engine" => Dimension::Engine,
+            "team" => Dimension::Team,
+            "key" => Dimension::Key,
+            "run" => Dimension::Run,
+            "route" => Dimension::Route,
+            "policy" => Dimension::Policy,
+            "status" => Dimension::Status,
+            "day" => Dimension::Day,
+            _ => match word.strip_prefix("tag.").filter(|name| !name.is_empty()) {
+                Some(name) => Dimension::Tag(name.to_owned()),
+                None => return Err(NotADimension(word.to_owned())),
+            },
+        })
+    }
+}
+
+impl Dimension {
+    /// The heading of its column.
+    #[must_use]
+    pub fn heading(&self) -> String {
+        match self {
+            Dimension::Tag(name) => format!("tag.{name}"),
+            fixed => format!("{fixed:?}").to_lowercase(),
+        }
+    }
+
+    /// The SQL it groups by; a tag's name is bound as parameter `number`.
+    fn sql(&self, number: usize) -> String {
+        match self {
+            Dimension::Model => "model".to_owned(),
+            Dimension::Engine => "engine".to_owned(),
+            Dimension::Team => "team".to_owned(),
+            Dimension::Key => {
+                "coalesce((SELECT name FROM keys WHERE keys.id = receipts.key), key)".to_owned()
+            }
+            Dimension::Run => "run".to_owned(),
+            Dimension::Route => "route".to_owned(),
+            Dimension::Policy => "policy".to_owned(),
+            Dimension::Status => "status".to_owned(),
+            Dimension::Day => "strftime('%Y-%m-%d', at_ms / 1000, 'unixepoch')".to_owned(),
+            Dimension::Tag(_) => {
+                format!("(SELECT value FROM json_each(tags) WHERE json_each.key = ?{number})")
+            }
+        }
+    }
+}
+
+/// Which receipts, and grouped how.
+#[derive(Debug, Clone, Default)]
+pub struct Question {
+    /// Outermost first; none = one line for everything.
+    pub by: Vec<Dimension>,
+    /// From this moment on, Unix milliseconds.
+    pub since_ms: Option<u64>,
+    /// Before this moment, Unix milliseconds.
+    pub until_ms: Option<u64>,
+}
+
+/// One line of a report.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// A value for each dimension asked for; `None` where a receipt has none.
+    pub group: Vec<Option<String>>,
+    /// Receipts.
+    pub requests: u64,
+    /// Their prompt tokens.
+    pub prompt_tokens: u64,
+    /// Their completion tokens.
+    pub completion_tokens: u64,
+    /// Money charged.
+    pub cost_usd: Usd,
+    /// What the baseline would have cost.
+    pub baseline_usd: Usd,
+    /// The difference.
+    pub saved_usd: Usd,
+}
+
+/// A report: its lines, dearest first, and their sum.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The groups.
+    pub lines: Vec<Line>,
+    /// All of them together.
+    pub total: Line,
+}
+
+impl Reader {
+    /// Answers a question about spend.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read.
+    pub fn report(&self, question: &Question) -> Result<Report, LedgerError> {
+        let mut report = Report { lines: grouped(self.db(), question)?, total: Line::default() };
+        let sum = |add: fn(&Line) -> Usd| {
+            report.lines.iter().fold(Usd::ZERO, |sum, line| sum.saturating_add(add(line)))
+        };
+        report.total = Line {
+            group: Vec::new(),
+            requests: report.lines.iter().map(|line| line.requests).sum(),
+            prompt_tokens: report.lines.iter().map(|line| line.prompt_tokens).sum(),
+            completion_tokens: report.lines.iter().map(|line| line.completion_tokens).sum(),
+            cost_usd: sum(|line| line.cost_usd),
+            baseline_usd: sum(|line| line.baseline_usd),
+            saved_usd: sum(|line| line.saved_usd),
+        };
+        Ok(report)
+    }
+}
+
+fn grouped(db: &Connection, question: &Question) -> Result<Vec<Line>, LedgerError> {
+    let mut values = vec![
+        Value::Integer(signed(question.since_ms.unwrap_or(0))),
+        Value::Integer(signed(question.until_ms.unwrap_or(u64::MAX))),
+    ];
+    let mut columns = String::new();
+    for dimension in &question.by {
+        if let Dimension::Tag(name) = dimension {
+            values.push(Value::Text(name.clone()));
+        }
+        columns.push_str(&dimension.sql(values.len()));
+        columns.push_str(", ");
+    }
+    let count = question.by.len();
+    let order = if question.by.contains(&Dimension::Day) { "1" } else { "cost DESC, 1" };
+    let group: Vec<String> = (1..=count).map(|number| number.to_string()).collect();
+    let group = if count == 0 { "'all'".to_owned() } else { group.join(", ") };
+    let sql = format!(
+        "SELECT {columns} count(*), sum(prompt_tokens), sum(completion_tokens), sum(cost_nanos) AS cost, \
+         sum(baseline_nanos), sum(saved_nanos) FROM receipts WHERE at_ms >= ?1 AND at_ms < ?2 \
+         GROUP BY {group} ORDER BY {order}"
+    );
+    let mut query = db.prepare(&sql)?;
+    let lines = query.query_map(params_from_iter(values), |row| {
+        let unsigned = |index: usize| row.get::<_, i64>(index).map(|n| u64::try_from(n).unwrap_or(0));
+        Ok(Line {
+            group: (0..count).map(|index| row.get(index)).collect::<rusqlite::Result<_>>()?,
+            requests: unsigned(count)?,
+            prompt_tokens: unsigned(count + 1)?,
+            completion_tokens: unsigned(count + 2)?,
+            cost_usd: Usd::from_nanos(row.get(count + 3)?),
+            baseline_usd: Usd::from_nanos(row.get(count + 4)?),
+            saved_usd: Usd::from_nanos(row.get(count + 5)?),
+        })
+    })?;
+    Ok(lines.collect::<rusqlite::Result<_>>()?)
+}
