@@ -19,6 +19,8 @@ pub mod progress;
 mod pull;
 mod registry;
 mod simple_page;
+#[cfg(test)]
+mod transfer_tests;
 mod unpack;
 mod wheels;
 
