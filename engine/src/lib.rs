@@ -6,11 +6,24 @@
 //! the `llama` feature the supervisor and the model files remain.
 
 pub mod error;
-#[cfg(feature = "llama")]
-mod llama;
 pub mod models;
 pub mod stats;
 pub mod supervisor;
+#[cfg(feature = "llama")]
+pub mod worker;
+
+#[cfg(feature = "llama")]
+mod llama;
+#[cfg(feature = "llama")]
+mod sample;
+#[cfg(feature = "llama")]
+mod scheduler;
+#[cfg(feature = "llama")]
+mod server;
+#[cfg(feature = "llama")]
+mod template;
+#[cfg(feature = "llama")]
+mod text;
 
 pub use error::EngineError;
 pub use stats::Stats;

@@ -37,6 +37,11 @@ impl Worker {
             command.args(["--threads", &threads.to_string()]);
         }
         command.arg("--exit-with-stdin");
+        // Threads that spin at every barrier while another process has their core make answers ten times slower, and
+        // several engines on one machine do just that to each other. Waiting in the kernel costs an idle machine little.
+        if std::env::var_os("OMP_WAIT_POLICY").is_none() {
+            command.env("OMP_WAIT_POLICY", "passive");
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn()?;
         let (lifeline, stderr) = (child.stdin.take(), child.stderr.take());

@@ -1,0 +1,88 @@
+//! What the server hands to the scheduler, and what comes back while the answer is written.
+
+use crate::llama::{DecodeFailure, Token};
+use crate::sample::Sampling;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+/// One answer to be written.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    /// The whole prompt, at least one token and shorter than the context.
+    pub(crate) prompt: Vec<Token>,
+    /// Tokens to write at most; at least one, and prompt and answer fit the context together.
+    pub(crate) max_tokens: usize,
+    /// How tokens are picked.
+    pub(crate) sampling: Sampling,
+    /// Texts that end the answer.
+    pub(crate) stops: Vec<String>,
+    /// Whether KV cells of an earlier prompt with the same beginning may be used again.
+    pub(crate) reuse: bool,
+}
+
+/// What happens to a job, in order: any number of texts, then one of the others.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Event {
+    /// More text.
+    Text(String),
+    /// The answer is whole.
+    Done(Finish),
+    /// The answer cannot be written.
+    Failed(Failure),
+}
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Finish {
+    /// Why.
+    pub(crate) reason: FinishReason,
+    /// What it took.
+    pub(crate) usage: Usage,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FinishReason {
+    /// The model ended it, or a stop string was met.
+    Stop,
+    /// It reached its limit of tokens.
+    Length,
+}
+
+/// What an answer took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Usage {
+    /// Tokens of the prompt.
+    pub(crate) prompt_tokens: usize,
+    /// Of those, tokens whose KV cells were at hand.
+    pub(crate) cached_tokens: usize,
+    /// Tokens written, with the one that ended the answer.
+    pub(crate) completion_tokens: usize,
+    /// This request's share of the engine's computing time.
+    pub(crate) engine_us: u64,
+}
+
+/// Why an answer cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The computation failed.
+    #[error("{0}")]
+    Decode(DecodeFailure),
+    /// The model gave no usable numbers.
+    #[error("the model's output is not a number; its file may be damaged")]
+    NoLogits,
+}
+
+/// A job on its way: with the channel back, and the place it takes up until it ends.
+#[derive(Debug)]
+pub(super) struct Submitted {
+    pub(super) job: Job,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) _place: OwnedSemaphorePermit,
+}
+
+impl Submitted {
+    /// Whether nobody waits for the answer any more.
+    pub(super) fn abandoned(&self) -> bool {
+        self.events.is_closed()
+    }
+}

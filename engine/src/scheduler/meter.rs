@@ -1,0 +1,85 @@
+//! Measures how fast the engine reads and writes, and from that how much a step may read.
+
+use std::time::Duration;
+
+/// Weight of the newest step in an average.
+const NEWEST: f64 = 0.1;
+/// A step with fewer prompt tokens says little about the reading speed.
+const TELLING_TOKENS: usize = 16;
+/// How long a step that only reads may take: it bounds how late a cancelled request frees its slot.
+const READING_STEP: Duration = Duration::from_millis(400);
+/// How long a step may read while answers are being written: it bounds their hesitation.
+const MIXED_STEP: Duration = Duration::from_millis(120);
+/// Below this a step reads inefficiently.
+const LEAST_READ: usize = 32;
+
+/// Running averages. A speed is 0 until measured.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Meter {
+    /// Tokens per second one answer gets.
+    pub(super) written_per_second: f64,
+    /// Prompt tokens per second.
+    pub(super) read_per_second: f64,
+    /// Seconds a request held its slot.
+    pub(super) service_seconds: f64,
+}
+
+impl Meter {
+    /// Notes a step that read `read` prompt tokens and wrote one token for each of `writers` answers.
+    pub(super) fn step(&mut self, read: usize, writers: usize, took: Duration) {
+        let seconds = took.as_secs_f64().max(1e-6);
+        if writers > 0 {
+            average(&mut self.written_per_second, 1.0 / seconds);
+        }
+        if read >= TELLING_TOKENS {
+            average(&mut self.read_per_second, read as f64 / seconds);
+        }
+    }
+
+    /// Notes a request that held its slot for `held`.
+    pub(super) fn served(&mut self, held: Duration) {
+        average(&mut self.service_seconds, held.as_secs_f64());
+    }
+
+    /// Prompt tokens the next step may read.
+    pub(super) fn reading_room(&self, answers_run: bool, batch: usize) -> usize {
+        let limit = if answers_run { MIXED_STEP } else { READING_STEP };
+        let room = (self.read_per_second * limit.as_secs_f64()) as usize;
+        // Whole multiples keep the matrix kernels' tiles full.
+        (room / LEAST_READ * LEAST_READ).clamp(LEAST_READ, batch.max(LEAST_READ))
+    }
+}
+
+fn average(value: &mut f64, newest: f64) {
+    *value = if *value == 0.0 { newest } else { *value + NEWEST * (newest - *value) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speeds_follow_what_is_measured() {
+        let mut meter = Meter::default();
+        meter.step(100, 0, Duration::from_millis(200));
+        meter.step(0, 2, Duration::from_millis(20));
+        assert!((meter.read_per_second - 500.0).abs() < 1e-6);
+        assert!((meter.written_per_second - 50.0).abs() < 1e-6);
+        for _ in 0..100 {
+            meter.step(4, 1, Duration::from_millis(40));
+        }
+        assert!((meter.read_per_second - 500.0).abs() < 1e-6, "few tokens say nothing");
+        assert!((meter.written_per_second - 25.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn a_step_reads_less_while_answers_run() {
+        let mut meter = Meter::default();
+        assert_eq!(meter.reading_room(false, 512), LEAST_READ);
+        meter.step(1000, 0, Duration::from_secs(1));
+        assert_eq!(meter.reading_room(false, 512), 384);
+        assert_eq!(meter.reading_room(true, 512), 96);
+        meter.read_per_second = 1e6;
+        assert_eq!(meter.reading_room(true, 512), 512);
+    }
+}

@@ -1,0 +1,223 @@
+//! The scheduler's thread: takes jobs, gives them slots, and computes step after step until told to stop.
+
+use super::board::Board;
+use super::job::{Failure, Submitted};
+use super::meter::Meter;
+use super::plan::shares;
+use super::slot::Slot;
+use crate::llama::{Batch, Context, DecodeFailure, Model, Token};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::mpsc;
+
+/// So many broken steps in a row and the process is better started anew.
+const BROKEN_STEPS: u32 = 3;
+/// Prompt tokens of the warm-up, enough to measure the reading speed.
+const WARM_READ: usize = 64;
+/// Answer tokens of the warm-up.
+const WARM_WRITE: usize = 4;
+
+/// What the thread owns.
+pub(super) struct Stepper<'model> {
+    model: &'model Model,
+    context: Context<'model>,
+    batch: Batch,
+    batch_limit: usize,
+    slots: Vec<Slot>,
+    waiting: VecDeque<Submitted>,
+    inbox: mpsc::Receiver<Submitted>,
+    meter: Meter,
+    board: Arc<Board>,
+    admissions: u64,
+    broken: u32,
+}
+
+/// What a slot has in the current batch.
+struct Part {
+    slot: usize,
+    tokens: usize,
+    /// Where its logits will be.
+    logits: Option<i32>,
+    writes: bool,
+}
+
+impl<'model> Stepper<'model> {
+    pub(super) fn new(
+        model: &'model Model,
+        context: Context<'model>,
+        inbox: mpsc::Receiver<Submitted>,
+        board: Arc<Board>,
+    ) -> Self {
+        let batch_limit = board.batch();
+        Self {
+            model,
+            context,
+            batch: Batch::new(batch_limit),
+            batch_limit,
+            slots: (0..).take(board.slots()).map(Slot::new).collect(),
+            waiting: VecDeque::new(),
+            inbox,
+            meter: Meter::default(),
+            board,
+            admissions: 0,
+            broken: 0,
+        }
+    }
+
+    /// Computes a little so that the weights are in memory and the speeds are known before the first request.
+    pub(super) fn warm_up(&mut self) -> Result<(), DecodeFailure> {
+        let read = WARM_READ.min(self.batch_limit).min(self.board.context() / 2);
+        let token = |n: usize| Token(i32::try_from(n % self.model.vocabulary().max(1)).unwrap_or_default());
+        // The first pass brings the weights into memory; only the second is measured.
+        for measured in [false, true] {
+            self.context.clear();
+            self.batch.clear();
+            for position in 0..read {
+                self.batch.push(token(position), position, 0, position + 1 == read);
+            }
+            let began = Instant::now();
+            self.context.decode(&mut self.batch)?;
+            if measured {
+                self.meter.step(read, 0, began.elapsed());
+            }
+        }
+        for position in read..read + WARM_WRITE {
+            self.batch.clear();
+            self.batch.push(token(position), position, 0, true);
+            let began = Instant::now();
+            self.context.decode(&mut self.batch)?;
+            self.meter.step(0, 1, began.elapsed());
+        }
+        self.context.clear();
+        self.publish();
+        Ok(())
+    }
+
+    /// Runs until every sender of jobs is gone and the last answer is written, or the computation is beyond hope.
+    pub(super) fn run(mut self) -> Result<(), DecodeFailure> {
+        while self.take_jobs() {
+            self.admit();
+            self.publish();
+            match self.step() {
+                Ok(()) => self.broken = 0,
+                Err(failure) => {
+                    self.fail_all(failure);
+                    self.broken += 1;
+                    if self.broken >= BROKEN_STEPS {
+                        return Err(failure);
+                    }
+                }
+            }
+            self.publish();
+        }
+        Ok(())
+    }
+
+    /// Takes new jobs and drops abandoned ones; waits when there is nothing to do. False when nothing will come.
+    fn take_jobs(&mut self) -> bool {
+        loop {
+            while let Ok(submitted) = self.inbox.try_recv() {
+                self.waiting.push_back(submitted);
+            }
+            self.waiting.retain(|submitted| !submitted.abandoned());
+            self.slots.iter_mut().for_each(Slot::drop_abandoned);
+            if !self.waiting.is_empty() || self.slots.iter().any(|slot| slot.run.is_some()) {
+                return true;
+            }
+            self.publish();
+            match self.inbox.blocking_recv() {
+                Some(submitted) => self.waiting.push_back(submitted),
+                None => return false,
+            }
+        }
+    }
+
+    /// Gives waiting jobs to free slots: the one whose KV cells serve most of the prompt, else the one used longest ago.
+    fn admit(&mut self) {
+        let can_rewind = self.model.can_rewind();
+        while let Some(next) = self.waiting.front() {
+            let prompt = &next.job.prompt;
+            let reuse = next.job.reuse;
+            let free = self.slots.iter_mut().filter(|slot| slot.run.is_none());
+            let best = free.max_by_key(|slot| {
+                let reusable = if reuse { slot.reusable(prompt, can_rewind) } else { 0 };
+                (reusable, u64::MAX - slot.last_used)
+            });
+            let Some(slot) = best else { return };
+            let Some(submitted) = self.waiting.pop_front() else { return };
+            self.admissions += 1;
+            slot.last_used = self.admissions;
+            slot.begin(submitted, &mut self.context, can_rewind);
+        }
+    }
+
+    /// Computes one batch: the next token of every running answer, and a part of the prompts that are being read.
+    fn step(&mut self) -> Result<(), DecodeFailure> {
+        let parts = self.fill_batch();
+        if self.batch.len() == 0 {
+            return Ok(());
+        }
+        let began = Instant::now();
+        self.context.decode(&mut self.batch)?;
+        let took = began.elapsed();
+        let writers = parts.iter().filter(|part| part.writes).count();
+        self.meter.step(self.batch.len() - writers, writers, took);
+        let per_token = took.div_f64(self.batch.len() as f64);
+        for part in parts {
+            let slot = &mut self.slots[part.slot];
+            slot.computed(part.tokens, per_token.mul_f64(part.tokens as f64));
+            if let Some(index) = part.logits
+                && let Some(held) = slot.write(self.model, self.context.logits(index))
+            {
+                self.meter.served(held);
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_batch(&mut self) -> Vec<Part> {
+        self.batch.clear();
+        let mut parts = Vec::new();
+        for (index, slot) in self.slots.iter().enumerate() {
+            if let Some(token) = slot.pending() {
+                let logits = self.batch.push(token, slot.held.len(), slot.sequence, true);
+                parts.push(Part { slot: index, tokens: 1, logits, writes: true });
+            }
+        }
+        let room = self.meter.reading_room(!parts.is_empty(), self.batch_limit).min(self.batch.room());
+        let readers: Vec<usize> =
+            (0..self.slots.len()).filter(|&slot| self.slots[slot].unread() > 0).collect();
+        let left: Vec<usize> = readers.iter().map(|&slot| self.slots[slot].unread()).collect();
+        for (reader, share) in readers.into_iter().zip(shares(&left, room)) {
+            let slot = &self.slots[reader];
+            let whole = share == slot.unread();
+            let mut logits = None;
+            for (offset, &token) in slot.next_unread(share).iter().enumerate() {
+                let last = whole && offset + 1 == share;
+                let index = self.batch.push(token, slot.held.len() + offset, slot.sequence, last);
+                logits = index.filter(|_| last);
+            }
+            if share > 0 {
+                parts.push(Part { slot: reader, tokens: share, logits, writes: false });
+            }
+        }
+        parts
+    }
+
+    /// After a broken step the KV memory cannot be trusted: every running request fails and all cells are dropped.
+    fn fail_all(&mut self, failure: DecodeFailure) {
+        tracing::error!(%failure, "a step failed: its requests get an error");
+        for slot in &mut self.slots {
+            slot.fail(Failure::Decode(failure));
+            slot.held.clear();
+        }
+        self.context.clear();
+    }
+
+    fn publish(&self) {
+        let running = self.slots.iter().filter(|slot| slot.run.is_some());
+        let (active, cells) = running.fold((0, 0), |(n, cells), slot| (n + 1, cells + slot.held.len()));
+        self.board.publish(active, cells, &self.meter);
+    }
+}

@@ -1,0 +1,199 @@
+//! The worker's HTTP side: the OpenAI chat dialect, health and figures.
+//!
+//! It never computes: rendering and tokenising run on blocking threads, everything else in the scheduler. A request
+//! whose connection goes away is dropped by hyper at the next poll, which drops its events' receiver and so cancels it.
+
+mod answer;
+mod error;
+mod request;
+mod stream;
+
+use crate::llama::{Model, Token};
+use crate::scheduler::{Event, Job, Scheduler};
+use crate::template::ChatTemplate;
+use answer::Heading;
+use bytes::Bytes;
+use error::ApiError;
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use request::ChatRequest;
+use serde_json::{Value, json};
+use std::sync::{Arc, OnceLock};
+use stream::ChatStream;
+use tokio::sync::mpsc;
+
+/// Larger bodies are refused: far more text than any context holds.
+const BODY_LIMIT: usize = 16 * 1024 * 1024;
+
+/// The body of every answer.
+pub(crate) type Body = Either<Full<Bytes>, ChatStream>;
+
+/// A loaded model and all that answering needs.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) name: String,
+    pub(crate) model: Arc<Model>,
+    pub(crate) template: ChatTemplate,
+    pub(crate) scheduler: Scheduler,
+}
+
+/// Answers requests; says "loading" until it is given a [`Service`].
+#[derive(Debug, Default)]
+pub(crate) struct Server {
+    service: OnceLock<Arc<Service>>,
+}
+
+impl Server {
+    /// From now on requests are answered.
+    pub(crate) fn open(&self, service: Arc<Service>) {
+        // Opened once by its only owner; a second time would change nothing.
+        self.service.get_or_init(|| service);
+    }
+
+    /// Answers one request, whatever it is.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path().to_owned();
+        let result = match (request.method(), path.as_str()) {
+            (&Method::POST, "/v1/chat/completions") => self.chat(request).await,
+            (&Method::GET, "/v1/models") => self.ready().map(|service| json_answer(&service.models())),
+            (&Method::GET, "/health") => self.ready().map(|_| json_answer(&json!({"status": "ok"}))),
+            (&Method::GET, "/stats") => {
+                self.ready().map(|service| json_answer(&json!(service.scheduler.stats())))
+            }
+            (_, "/v1/chat/completions") => Err(ApiError::wrong_method("POST")),
+            (_, "/v1/models" | "/health" | "/stats") => Err(ApiError::wrong_method("GET")),
+            (_, path) => Err(ApiError::no_route(path)),
+        };
+        result.unwrap_or_else(|error| error_answer(&error))
+    }
+
+    fn ready(&self) -> Result<Arc<Service>, ApiError> {
+        self.service.get().cloned().ok_or_else(ApiError::loading)
+    }
+
+    async fn chat(&self, request: Request<Incoming>) -> Result<Response<Body>, ApiError> {
+        let service = self.ready()?;
+        let body = Limited::new(request.into_body(), BODY_LIMIT).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                ApiError::too_large(BODY_LIMIT)
+            } else {
+                ApiError::cut_short(&error.to_string())
+            }
+        })?;
+        let body = body.to_bytes();
+        let preparing = Arc::clone(&service);
+        let prepared = tokio::task::spawn_blocking(move || preparing.prepare(&body)).await;
+        let (request, job) = prepared.map_err(|error| ApiError::internal(error.to_string()))??;
+        let mut events = service.scheduler.submit(job)?;
+        let heading = Heading::new(&service.name);
+        if !request.stream {
+            return whole_answer(&heading, events).await;
+        }
+        // The response begins with the first text, so that a failure before it is an honest status.
+        match events.recv().await.ok_or_else(stopped)? {
+            Event::Failed(failure) => Err(failure.into()),
+            first => Ok(stream_answer(ChatStream::new(heading, first, events, request.include_usage))),
+        }
+    }
+}
+
+impl Service {
+    /// Parses a request, renders its prompt and turns it into a job.
+    fn prepare(&self, body: &[u8]) -> Result<(ChatRequest, Job), ApiError> {
+        let request = ChatRequest::parse(body)?;
+        let text = self.template.render(&request.messages).map_err(|refusal| {
+            ApiError::invalid(
+                "messages",
+                format!("The model's chat template refuses these messages: {refusal}"),
+            )
+        })?;
+        let prompt = self.tokens(&text);
+        let room = self.scheduler.context().saturating_sub(prompt.len());
+        if room == 0 {
+            return Err(ApiError::too_long(prompt.len(), self.scheduler.context()));
+        }
+        let job = Job {
+            prompt,
+            max_tokens: request.max_tokens.map_or(room, |asked| asked.min(room)),
+            sampling: request.sampling.clone(),
+            stops: request.stops.clone(),
+            reuse: request.reuse,
+        };
+        Ok((request, job))
+    }
+
+    /// The prompt's tokens, with the model's BOS in front unless the template wrote it; never empty.
+    fn tokens(&self, text: &str) -> Vec<Token> {
+        let mut tokens = self.model.tokens(text);
+        if let Some(bos) = self.model.bos()
+            && (self.model.wants_bos() || tokens.is_empty())
+            && tokens.first() != Some(&bos)
+        {
+            tokens.insert(0, bos);
+        }
+        if tokens.is_empty() {
+            tokens.push(Token(0));
+        }
+        tokens
+    }
+
+    fn models(&self) -> Value {
+        let meta = json!({
+            "context": self.scheduler.context(),
+            "context_trained": self.model.trained_context(),
+            "architecture": self.model.architecture(),
+            "parameters": self.model.parameters(),
+            "bytes": self.model.bytes(),
+        });
+        let model =
+            json!({"id": self.name, "object": "model", "created": 0, "owned_by": "tollgate", "meta": meta});
+        json!({"object": "list", "data": [model]})
+    }
+}
+
+async fn whole_answer(
+    heading: &Heading,
+    mut events: mpsc::Receiver<Event>,
+) -> Result<Response<Body>, ApiError> {
+    let mut text = String::new();
+    loop {
+        match events.recv().await.ok_or_else(stopped)? {
+            Event::Text(more) => text.push_str(&more),
+            Event::Done(finish) => return Ok(json_answer(&heading.completion(&text, &finish))),
+            Event::Failed(failure) => return Err(failure.into()),
+        }
+    }
+}
+
+fn stopped() -> ApiError {
+    ApiError::internal("The engine stopped before it answered.")
+}
+
+fn json_answer(value: &Value) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::from(value.to_string())));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn error_answer(error: &ApiError) -> Response<Body> {
+    let mut response = json_answer(&error.body());
+    *response.status_mut() = error.status;
+    if let Some(wait) = error.retry_after {
+        let seconds = wait.as_secs_f64().ceil() as u64;
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    }
+    if error.status == StatusCode::METHOD_NOT_ALLOWED {
+        tracing::debug!(message = %error.message, "wrong method");
+    }
+    response
+}
+
+fn stream_answer(stream: ChatStream) -> Response<Body> {
+    let mut response = Response::new(Either::Right(stream));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}

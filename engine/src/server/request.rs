@@ -1,0 +1,224 @@
+//! Reads a chat-completion request: every field that matters is checked and named when wrong, what the engine cannot
+//! do is refused by name rather than ignored, and unknown fields are left alone.
+
+mod fields;
+mod messages;
+
+use super::error::ApiError;
+use crate::sample::Sampling;
+use crate::template::Message;
+use fields::Fields;
+
+/// Stop strings at most; OpenAI allows four, agents sometimes send more.
+const MOST_STOPS: usize = 16;
+
+/// A checked request.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ChatRequest {
+    pub(crate) messages: Vec<Message>,
+    /// `None` = as many as the context has room for.
+    pub(crate) max_tokens: Option<usize>,
+    pub(crate) sampling: Sampling,
+    pub(crate) stops: Vec<String>,
+    pub(crate) stream: bool,
+    pub(crate) include_usage: bool,
+    /// Whether an earlier prompt's KV cells may serve (llama.cpp's `cache_prompt`).
+    pub(crate) reuse: bool,
+}
+
+impl ChatRequest {
+    /// Parses a body.
+    pub(crate) fn parse(body: &[u8]) -> Result<ChatRequest, ApiError> {
+        let value = serde_json::from_slice::<serde_json::Value>(body)
+            .map_err(|error| ApiError::malformed(format!("The request body is not valid JSON: {error}")))?;
+        let serde_json::Value::Object(object) = value else {
+            return Err(ApiError::malformed("The request body must be a JSON object."));
+        };
+        let fields = Fields::new(&object);
+        fields.text("model")?;
+        refuse_unsupported(&fields)?;
+        Ok(ChatRequest {
+            messages: messages::parse(&fields)?,
+            max_tokens: max_tokens(&fields)?,
+            sampling: sampling(&fields)?,
+            stops: stops(&fields)?,
+            stream: fields.flag("stream")?.unwrap_or(false),
+            include_usage: match fields.object("stream_options")? {
+                Some(options) => options.flag("include_usage")?.unwrap_or(false),
+                None => false,
+            },
+            reuse: fields.flag("cache_prompt")?.unwrap_or(true),
+        })
+    }
+}
+
+fn max_tokens(fields: &Fields<'_>) -> Result<Option<usize>, ApiError> {
+    // The newer name wins, as it does for OpenAI.
+    for name in ["max_completion_tokens", "max_tokens"] {
+        if let Some(tokens) = fields.integer(name, 1..=i64::from(i32::MAX))? {
+            return Ok(usize::try_from(tokens).ok());
+        }
+    }
+    Ok(None)
+}
+
+fn sampling(fields: &Fields<'_>) -> Result<Sampling, ApiError> {
+    let usual = Sampling::default();
+    let number = |name, range, otherwise| fields.number(name, range).map(|value| value.unwrap_or(otherwise));
+    Ok(Sampling {
+        temperature: number("temperature", 0.0..=2.0, usual.temperature)?,
+        top_p: number("top_p", 0.0..=1.0, usual.top_p)?,
+        min_p: number("min_p", 0.0..=1.0, usual.min_p)?,
+        top_k: match fields.integer("top_k", -1..=i64::from(i32::MAX))? {
+            Some(count) => usize::try_from(count).unwrap_or(0),
+            None => usual.top_k,
+        },
+        frequency_penalty: number("frequency_penalty", -2.0..=2.0, 0.0)?,
+        presence_penalty: number("presence_penalty", -2.0..=2.0, 0.0)?,
+        // Any integer is a seed; negative ones by their bits.
+        seed: fields.integer("seed", i64::MIN..=i64::MAX)?.map(i64::cast_unsigned),
+    })
+}
+
+fn stops(fields: &Fields<'_>) -> Result<Vec<String>, ApiError> {
+    let wrong = || ApiError::invalid("stop", "stop must be a string or an array of strings.");
+    let stops = match fields.value("stop") {
+        None => return Ok(Vec::new()),
+        Some(serde_json::Value::String(stop)) => vec![stop.clone()],
+        Some(serde_json::Value::Array(stops)) => stops
+            .iter()
+            .map(|stop| stop.as_str().map(str::to_owned))
+            .collect::<Option<_>>()
+            .ok_or_else(wrong)?,
+        Some(_) => return Err(wrong()),
+    };
+    if stops.len() > MOST_STOPS {
+        return Err(ApiError::invalid("stop", format!("stop may hold {MOST_STOPS} strings at most.")));
+    }
+    Ok(stops)
+}
+
+/// Refuses by name what would change the answer but is not done here.
+fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), ApiError> {
+    let refuse = |name: &str, what: &str| {
+        Err(ApiError::unsupported(name, format!("{what} not supported by this engine; leave {name} out.")))
+    };
+    if fields.integer("n", 1..=128)?.is_some_and(|n| n != 1) {
+        return refuse("n", "More than one answer per request is");
+    }
+    if fields.flag("logprobs")?.unwrap_or(false) {
+        return refuse("logprobs", "Log probabilities are");
+    }
+    for name in ["tools", "functions"] {
+        if fields.value(name).is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty())) {
+            return refuse(name, "Tool calls are");
+        }
+    }
+    if fields.value("logit_bias").is_some_and(|value| value.as_object().is_none_or(|map| !map.is_empty())) {
+        return refuse("logit_bias", "Logit biases are");
+    }
+    if let Some(format) = fields.object("response_format")?
+        && format.text("type")?.is_some_and(|kind| kind != "text")
+    {
+        return refuse("response_format", "Forced output formats are");
+    }
+    if let Some(serde_json::Value::Array(kinds)) = fields.value("modalities")
+        && kinds.iter().any(|kind| kind.as_str() != Some("text"))
+    {
+        return refuse("modalities", "Output other than text is");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(body: serde_json::Value) -> Result<ChatRequest, ApiError> {
+        ChatRequest::parse(body.to_string().as_bytes())
+    }
+
+    /// A request with one extra field.
+    fn with(name: &str, value: serde_json::Value) -> Result<ChatRequest, ApiError> {
+        let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+        body[name] = value;
+        parse(body)
+    }
+
+    #[test]
+    fn defaults() {
+        let request = with("ignored_field", json!({"a": 1})).unwrap();
+        assert_eq!(request.messages, [Message { role: "user", content: "hi".to_owned() }]);
+        assert_eq!((request.max_tokens, request.stream, request.reuse), (None, false, true));
+        assert_eq!(request.sampling, Sampling::default());
+        assert!(with("temperature", json!(null)).is_ok(), "null counts as absent");
+    }
+
+    #[test]
+    fn everything_set() {
+        let request = parse(json!({
+            "messages": [{"role": "user", "content": "hi"}],
+            "max_tokens": 7, "max_completion_tokens": 5, "temperature": 0, "top_p": 0.5, "top_k": -1, "seed": -1,
+            "stop": ["a", "b"], "stream": true, "stream_options": {"include_usage": true}, "n": 1,
+            "tools": [], "response_format": {"type": "text"}, "cache_prompt": false,
+        }))
+        .unwrap();
+        assert_eq!(request.max_tokens, Some(5));
+        assert_eq!(request.sampling.seed, Some(u64::MAX));
+        assert_eq!((request.sampling.temperature, request.sampling.top_k), (0.0, 0));
+        assert_eq!(request.stops, ["a", "b"]);
+        assert!(request.stream && request.include_usage && !request.reuse);
+    }
+
+    #[test]
+    fn wrong_values_name_their_field() {
+        let cases = [
+            ("temperature", json!(3), "temperature must be a number from 0 to 2."),
+            ("temperature", json!("hot"), "temperature must be a number from 0 to 2."),
+            ("max_tokens", json!(0), "max_tokens must be an integer from 1 to 2147483647."),
+            ("max_tokens", json!(1.5), "max_tokens must be an integer from 1 to 2147483647."),
+            ("stream", json!("yes"), "stream must be true or false."),
+            ("stop", json!([1]), "stop must be a string or an array of strings."),
+            ("stop", json!(vec!["x"; 17]), "stop may hold 16 strings at most."),
+            ("model", json!(5), "model must be a string."),
+            ("stream_options", json!(true), "stream_options must be an object."),
+            (
+                "stream_options",
+                json!({"include_usage": 1}),
+                "stream_options.include_usage must be true or false.",
+            ),
+        ];
+        for (name, value, message) in cases {
+            let error = with(name, value).unwrap_err();
+            assert_eq!(error.message, message);
+            assert!(error.param.as_deref().unwrap().starts_with(name));
+            assert_eq!(error.code, Some("invalid_value"));
+        }
+    }
+
+    #[test]
+    fn what_is_not_done_is_refused_by_name() {
+        let cases = [
+            ("n", json!(2)),
+            ("logprobs", json!(true)),
+            ("tools", json!([{"type": "function"}])),
+            ("functions", json!([{}])),
+            ("logit_bias", json!({"5": 1})),
+            ("response_format", json!({"type": "json_object"})),
+            ("modalities", json!(["text", "audio"])),
+        ];
+        for (name, value) in cases {
+            let error = with(name, value).unwrap_err();
+            assert_eq!((error.code, error.param.as_deref()), (Some("unsupported_parameter"), Some(name)));
+            assert!(error.message.contains("not supported by this engine"), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn bodies_that_are_no_object() {
+        assert!(ChatRequest::parse(b"{\"a\": ").unwrap_err().message.contains("line 1"));
+        assert_eq!(ChatRequest::parse(b"[]").unwrap_err().message, "The request body must be a JSON object.");
+        assert_eq!(ChatRequest::parse(b"\"\xff\"").unwrap_err().code, Some("invalid_json"));
+    }
+}

@@ -1,0 +1,166 @@
+//! What a worker is told: the model, where to listen, and how much to do at once.
+
+use crate::EngineError;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Context per request unless told otherwise.
+pub const DEFAULT_CONTEXT: u32 = 4096;
+/// Requests worked on at once unless told otherwise.
+pub const DEFAULT_PARALLEL: u32 = 4;
+/// Requests that may wait unless told otherwise.
+pub const DEFAULT_QUEUE: u32 = 64;
+/// Sequences llama.cpp can hold in one context.
+const MOST_PARALLEL: u32 = 256;
+/// More threads than this only wait for each other: decoding is bound by memory.
+const MOST_DEFAULT_THREADS: usize = 16;
+
+/// How to run a worker. All fields are plain; [`super::Worker::bind`] checks them.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    /// The GGUF file.
+    pub model: PathBuf,
+    /// `unix:/path/to/socket` or `address:port` (port 0 picks a free one).
+    pub listen: String,
+    /// Compute threads; `None` = one for each physical core that this process may use, at most 16.
+    pub threads: Option<usize>,
+    /// Tokens of prompt and answer together that one request may have. Memory is set aside for all requests at once.
+    pub context: u32,
+    /// Requests worked on at once.
+    pub parallel: u32,
+    /// Requests that may wait beyond those; further ones are refused with 503.
+    pub queue: u32,
+    /// The model's name in answers; `None` = the file's name without its ending.
+    pub alias: Option<String>,
+    /// End when stdin closes. A supervisor holds the other end, so no worker outlives it.
+    pub exit_with_stdin: bool,
+}
+
+impl WorkerOptions {
+    /// Usual options for a model and an address.
+    pub fn new(model: impl Into<PathBuf>, listen: impl Into<String>) -> Self {
+        Self {
+            model: model.into(),
+            listen: listen.into(),
+            threads: None,
+            context: DEFAULT_CONTEXT,
+            parallel: DEFAULT_PARALLEL,
+            queue: DEFAULT_QUEUE,
+            alias: None,
+            exit_with_stdin: false,
+        }
+    }
+
+    /// Refuses values that cannot work.
+    pub(super) fn check(&self) -> Result<(), EngineError> {
+        let wrong = |option, value: u64, reason| {
+            Err(EngineError::Option { option, value: value.to_string(), reason })
+        };
+        if self.threads == Some(0) {
+            return wrong("--threads", 0, "at least one thread is needed");
+        }
+        if self.threads.is_some_and(|threads| threads > 1024) {
+            return wrong("--threads", self.threads.unwrap_or_default() as u64, "1024 at most");
+        }
+        if self.context < 64 {
+            return wrong("--context", self.context.into(), "at least 64 tokens are needed");
+        }
+        if self.parallel == 0 || self.parallel > MOST_PARALLEL {
+            return wrong("--parallel", self.parallel.into(), "from 1 to 256");
+        }
+        if self.context.checked_mul(self.parallel).is_none_or(|cells| i32::try_from(cells).is_err()) {
+            return wrong("--context", self.context.into(), "context times parallel is beyond 2^31 tokens");
+        }
+        Ok(())
+    }
+
+    /// The model's name in answers.
+    pub(super) fn name(&self) -> String {
+        let stem = || self.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        self.alias.clone().or_else(stem).unwrap_or_default()
+    }
+
+    /// The threads to compute with.
+    pub(super) fn thread_count(&self) -> usize {
+        self.threads.unwrap_or_else(|| usable_cores().min(MOST_DEFAULT_THREADS))
+    }
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    Unix(PathBuf),
+    Tcp(SocketAddr),
+}
+
+impl Address {
+    pub(super) fn parse(text: &str) -> Result<Address, EngineError> {
+        let wrong = || EngineError::Option {
+            option: "--listen",
+            value: text.to_owned(),
+            reason: "expected unix:/path/to/socket or address:port such as 127.0.0.1:8081",
+        };
+        match text.strip_prefix("unix:") {
+            Some("") => Err(wrong()),
+            Some(path) => Ok(Address::Unix(PathBuf::from(path))),
+            None => text.parse().map(Address::Tcp).map_err(|_| wrong()),
+        }
+    }
+}
+
+/// Physical cores this process may run on: hardware threads of one core share its arithmetic units, so a second
+/// thread there only slows the first.
+fn usable_cores() -> usize {
+    let logical = std::thread::available_parallelism().map_or(1, usize::from);
+    let siblings = (0..1024).map_while(|cpu| {
+        std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"))
+            .ok()
+    });
+    match distinct(siblings) {
+        0 => logical,
+        physical => logical.min(physical),
+    }
+}
+
+fn distinct(siblings: impl Iterator<Item = String>) -> usize {
+    siblings.collect::<std::collections::HashSet<_>>().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        assert_eq!(Address::parse("unix:/run/a.sock").unwrap(), Address::Unix("/run/a.sock".into()));
+        assert_eq!(Address::parse("127.0.0.1:80").unwrap(), Address::Tcp("127.0.0.1:80".parse().unwrap()));
+        for wrong in ["unix:", "8080", "localhost:80", ""] {
+            let message = Address::parse(wrong).unwrap_err().to_string();
+            assert!(message.starts_with("--listen"), "{message}");
+        }
+    }
+
+    #[test]
+    fn impossible_values_are_refused_by_option() {
+        let good = || WorkerOptions::new("/models/a.b.gguf", "127.0.0.1:0");
+        assert!(good().check().is_ok());
+        let cases = [
+            (WorkerOptions { threads: Some(0), ..good() }, "--threads = 0"),
+            (WorkerOptions { context: 10, ..good() }, "--context = 10"),
+            (WorkerOptions { parallel: 0, ..good() }, "--parallel = 0"),
+            (WorkerOptions { context: u32::MAX, ..good() }, "--context = 4294967295"),
+        ];
+        for (options, beginning) in cases {
+            let message = options.check().unwrap_err().to_string();
+            assert!(message.starts_with(beginning), "{message}");
+        }
+        assert_eq!(good().name(), "a.b");
+    }
+
+    #[test]
+    fn hardware_threads_of_one_core_count_once() {
+        let list = ["0,4", "1,5", "0,4", "1,5"].map(str::to_owned);
+        assert_eq!(distinct(list.into_iter()), 2);
+        assert!(usable_cores() >= 1);
+    }
+}
