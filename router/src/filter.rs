@@ -38,7 +38,7 @@ pub(crate) fn suits(
 ) -> Result<(), Objection> {
     asked_for(model, needs, rule)?;
     able(model, needs)?;
-    permitted(model, rule)?;
+    permitted(model, needs, rule)?;
     if live.up { Ok(()) } else { objection(RefusalKind::Down, format!("engine {} is down", model.engine)) }
 }
 
@@ -77,17 +77,16 @@ fn able(model: &Model, needs: &Needs<'_>) -> Result<(), Objection> {
 
 /// Where data may go holds for a model that was asked for by name, too; precision is a matter of
 /// choice and does not.
-fn permitted(model: &Model, rule: &Narrowing<'_>) -> Result<(), Objection> {
-    if let Some(regions) = rule.regions {
-        if !model.regions.iter().any(|region| regions.contains(region)) {
-            let text = format!(
-                "rule \"{}\" keeps it to {}, it runs in {}",
-                rule.rule,
-                regions.join(", "),
-                shown(&model.regions)
-            );
-            return objection(RefusalKind::Region, text);
-        }
+fn permitted(model: &Model, needs: &Needs<'_>, rule: &Narrowing<'_>) -> Result<(), Objection> {
+    if let Some(regions) =
+        rule.regions.filter(|regions| !model.regions.iter().any(|own| regions.contains(own)))
+    {
+        let (kept, own) = (regions.join(", "), shown(&model.regions));
+        let text = format!("rule \"{}\" keeps it to {kept}, it runs in {own}", rule.rule);
+        return objection(RefusalKind::Region, text);
+    }
+    if needs.pinned.is_some() {
+        return Ok(());
     }
     match (rule.min_bits, model.bits) {
         (Some(least), Some(bits)) if bits < least => {

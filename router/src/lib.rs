@@ -6,7 +6,7 @@
 
 pub mod catalog;
 pub mod classify;
-//mod decide;
+mod decide;
 pub mod decision;
 pub mod error;
 pub mod features;
@@ -18,7 +18,7 @@ pub mod tokens;
 
 pub use catalog::{Capabilities, Catalog, Live, Model};
 pub use classify::{DOMAINS, OutputTokens, Score, Scorer};
-//pub use decide::decide;
+pub use decide::decide;
 pub use decision::{Decision, Needs, NoCandidate, RefusalKind, Verdict};
 pub use error::RouterError;
 pub use quality::QualityTable;

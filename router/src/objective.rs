@@ -13,7 +13,7 @@ use crate::decision::Needs;
 
 /// λ never falls below this (quality per dollar), so that equal quality goes to the cheaper model
 /// even when no budget is under pressure. At 0.01 it takes 100 dollars to outweigh a whole good answer.
-pub const LEAST_PRICE_OF_MONEY: f64 = 0.01;
+pub(crate) const LEAST_PRICE_OF_MONEY: f64 = 0.01;
 /// Speeds assumed until an engine was measured: a modest model on a few CPU cores.
 const UNMEASURED_TOKENS_PER_SECOND: f64 = 20.0;
 const UNMEASURED_PROMPT_TOKENS_PER_SECOND: f64 = 200.0;

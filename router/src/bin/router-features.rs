@@ -10,7 +10,7 @@ use std::io::{BufRead, BufWriter, Error, Result, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use tollgate_router::features::{BUCKETS, DENSE, DENSE_NAMES, Features, VERSION};
+use tollgate_router::features::{BUCKETS, DENSE, DENSE_NAMES, Features, VERSION, WORD_BUCKETS};
 use tollgate_router::{DOMAINS, Role, Task, Turn};
 
 #[derive(Deserialize)]
@@ -82,6 +82,7 @@ fn write_spec(folder: &Path) -> Result<()> {
     let spec = serde_json::json!({
         "features": format!("version {VERSION}, {BUCKETS} buckets"),
         "buckets": BUCKETS,
+        "word_buckets": WORD_BUCKETS,
         "dense_count": DENSE,
         "dense": DENSE_NAMES.join(" "),
         "domains": DOMAINS.join(" "),

@@ -5,7 +5,7 @@
 //! beginning and its end (so that typos and endings keep most of a word). The first and the last words
 //! count once more with their place, because tasks are named there.
 
-use super::BUCKETS;
+use super::WORD_BUCKETS;
 use super::dense::Counts;
 
 /// Words at a passage's start, and at its end, that also count with their place.
@@ -45,7 +45,8 @@ impl Window {
     }
 
     fn word(&mut self, hash: u64, ids: &mut Vec<i32>, weights: &mut Vec<f32>) {
-        push(mix(hash), self.weight, ids, weights);
+        ids.push(row(mix(hash)));
+        weights.push(self.weight);
         if self.seen > 0 {
             let before = self.last[(self.seen - 1) % CLOSING];
             push(mix(before.rotate_left(17) ^ hash ^ PAIR), self.weight, ids, weights);
@@ -58,9 +59,15 @@ impl Window {
     }
 }
 
+/// Adds an n-gram that is not a whole word.
 fn push(hash: u64, weight: f32, ids: &mut Vec<i32>, weights: &mut Vec<f32>) {
-    ids.push((hash as usize & (BUCKETS - 1)) as i32);
+    ids.push(row(hash) + WORD_BUCKETS as i32);
     weights.push(weight);
+}
+
+/// A place in one half of the table.
+fn row(hash: u64) -> i32 {
+    (hash as usize & (WORD_BUCKETS - 1)) as i32
 }
 
 /// A finaliser: spreads the input over all bits (the constants are murmur3's).
