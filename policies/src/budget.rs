@@ -16,3 +16,6 @@ pub use hold::{AccountId, Hold};
 pub use refusal::{Refusal, RefusalKind};
 pub use spec::{BudgetSpec, OnExhausted, Scope, Spender, Subject};
 pub use window::Window;
+
+#[cfg(test)]
+mod tests;

@@ -231,7 +231,7 @@ impl<'s> Check<'s> {
             let help = (*left == Type::Text || *right == Type::Text)
                 .then(|| "text is written in quotes, numbers without".to_owned());
             self.flaw(format!("{} never compares to {}", left.name(), right.name()), help);
-        } else if !equality && !(ordered(left) && ordered(right)) {
+        } else if !(equality || ordered(left) && ordered(right)) {
             self.flaw(format!("{} has no order", left.name()), None);
         }
         Type::Bool

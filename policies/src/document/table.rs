@@ -337,7 +337,7 @@ impl Kind {
         match self {
             Kind::String => "a string",
             Kind::Integer => "a whole number",
-            Kind::Float => "a number",
+            Kind::Float => "a number with a point",
             Kind::Bool => "true or false",
             Kind::Datetime => "a date or time",
             Kind::Array => "a list",
