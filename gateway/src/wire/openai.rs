@@ -1,0 +1,327 @@
+//! The OpenAI chat dialect, as far as the gateway must understand it.
+//!
+//! [`Chat::parse`] borrows what routing and pricing need and remembers where in the body it lies;
+//! [`Chat::rewrite`] splices the few fields that must change. Everything else reaches the upstream byte for
+//! byte. Sampling parameters are not checked here: the engine that answers knows best.
+
+mod answer;
+mod content;
+mod render;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tollgate_router::{Role, Turn};
+
+use super::error::Fault;
+use super::splice::{Edits, range_in};
+use content::Content;
+
+pub use answer::{Answer, Usages, usage_of};
+pub use render::{render, sse_error};
+
+/// Most choices one request may ask for.
+const CHOICES: u64 = 128;
+
+/// A chat request: what the gateway reads of it.
+#[derive(Debug)]
+pub struct Chat<'a> {
+    /// `model` as written.
+    pub model: Cow<'a, str>,
+    /// The conversation's text.
+    pub turns: Vec<Turn<'a>>,
+    /// Most tokens wanted for each choice, if said.
+    pub max_tokens: Option<u64>,
+    /// `n`: answers wanted, each of which costs.
+    pub choices: u64,
+    /// Whether the answer is streamed.
+    pub stream: bool,
+    /// Whether the client asked for the usage chunk of a stream.
+    pub wants_usage: bool,
+    /// Whether tools (or functions) are offered.
+    pub tools: bool,
+    /// Parts that are not text: images, audio, files.
+    pub images: u64,
+    /// Whether the answer must be JSON.
+    pub json: bool,
+    /// Bytes of everything that becomes prompt text: contents, tool calls, tools, response format.
+    pub prompt_bytes: usize,
+    /// Messages by the user, which is how many turns the conversation has had.
+    pub user_turns: u64,
+    text: &'a str,
+    fields: Fields<'a>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    messages: Option<Vec<Message<'a>>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    max_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    max_completion_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    n: Option<&'a RawValue>,
+    stream: Option<bool>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    stream_options: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tools: Option<&'a RawValue>,
+    #[serde(borrow)]
+    functions: Option<&'a RawValue>,
+    #[serde(borrow)]
+    response_format: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    #[serde(borrow, default)]
+    content: Content<'a>,
+    #[serde(borrow)]
+    tool_calls: Option<&'a RawValue>,
+    #[serde(borrow)]
+    function_call: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct StreamOptions<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    include_usage: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ResponseFormat<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+}
+
+/// A field that is there, even as `null`: its place must be known so that an edit replaces it.
+fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&'a RawValue>::deserialize(from).map(Some)
+}
+
+impl<'a> Chat<'a> {
+    /// Reads a request body.
+    ///
+    /// # Errors
+    /// [`Fault::Invalid`] naming the field, or the place in the text.
+    pub fn parse(body: &'a [u8]) -> Result<Chat<'a>, Fault> {
+        let text = utf8(body)?;
+        let mut fields: Fields<'a> = serde_json::from_str(text).map_err(|error| explain(text, &error))?;
+        let model = required(fields.model, "model", "the name of a model, or \"auto\"")?;
+        let model: Cow<'a, str> = typed("model", model, "a string")?;
+        let messages =
+            fields.messages.take().ok_or_else(|| missing("messages", "the conversation, an array"))?;
+        if messages.is_empty() {
+            return Err(Fault::invalid(
+                "messages",
+                "empty_array",
+                "`messages` is empty: send at least one message",
+            ));
+        }
+        let limits = [
+            whole("max_completion_tokens", fields.max_completion_tokens, u64::MAX)?,
+            whole("max_tokens", fields.max_tokens, u64::MAX)?,
+        ];
+        let mut chat = Chat {
+            model,
+            turns: Vec::with_capacity(messages.len()),
+            max_tokens: limits.into_iter().flatten().min(),
+            choices: whole("n", fields.n, CHOICES)?.unwrap_or(1),
+            stream: fields.stream.unwrap_or(false),
+            wants_usage: include_usage(fields.stream_options)?,
+            tools: [fields.tools, fields.functions].into_iter().flatten().any(|raw| raw.get() != "[]"),
+            images: 0,
+            json: wants_json(fields.response_format)?,
+            prompt_bytes: 0,
+            user_turns: 0,
+            text,
+            fields,
+        };
+        for message in messages {
+            chat.take(message);
+        }
+        let extras = [chat.fields.tools, chat.fields.functions, chat.fields.response_format];
+        chat.prompt_bytes += extras.into_iter().flatten().map(|raw| raw.get().len()).sum::<usize>();
+        Ok(chat)
+    }
+
+    fn take(&mut self, message: Message<'a>) {
+        let role = role_of(&message.role);
+        self.user_turns += u64::from(role == Role::User);
+        self.images += message.content.others;
+        let calls = [message.tool_calls, message.function_call];
+        self.prompt_bytes += message.content.text.len()
+            + message.role.len()
+            + calls.into_iter().flatten().map(|raw| raw.get().len()).sum::<usize>();
+        self.turns.push(Turn { role, text: message.content.text });
+    }
+
+    /// The body for an upstream: its own model name, the bound on output that was paid for, and usage asked
+    /// for on streams so that they can be metered.
+    #[must_use]
+    pub fn rewrite(&self, body: &Bytes, model: &str, max_tokens: Option<u64>) -> Bytes {
+        let mut edits = Edits::default();
+        if let Some(raw) = self.fields.model.filter(|_| self.model != model) {
+            edits.replace(range_in(self.text, raw.get()), json_string(model));
+        }
+        if let Some(bound) = max_tokens.filter(|bound| Some(*bound) != self.max_tokens) {
+            self.bound_output(&mut edits, bound);
+        }
+        if self.stream && !self.wants_usage {
+            self.ask_usage(&mut edits);
+        }
+        edits.apply(body)
+    }
+
+    fn bound_output(&self, edits: &mut Edits, bound: u64) {
+        let written = [self.fields.max_completion_tokens, self.fields.max_tokens];
+        let mut said = written.into_iter().flatten().filter(|raw| raw.get() != "null").peekable();
+        if said.peek().is_some() {
+            said.for_each(|raw| edits.replace(range_in(self.text, raw.get()), bound.to_string()));
+        } else if let Some(null) = self.fields.max_tokens {
+            edits.replace(range_in(self.text, null.get()), bound.to_string());
+        } else {
+            edits.insert(after_brace(self.text), format!("\"max_tokens\":{bound},"));
+        }
+    }
+
+    fn ask_usage(&self, edits: &mut Edits) {
+        const WANTED: &str = "\"include_usage\":true";
+        let Some(raw) = self.fields.stream_options else {
+            return edits.insert(after_brace(self.text), format!("\"stream_options\":{{{WANTED}}},"));
+        };
+        let place = range_in(self.text, raw.get());
+        if raw.get() == "null" {
+            return edits.replace(place, format!("{{{WANTED}}}"));
+        }
+        let options: StreamOptions<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
+        if let Some(said) = options.include_usage {
+            return edits.replace(range_in(self.text, said.get()), "true");
+        }
+        let empty = raw.get()[1..].trim_start().starts_with('}');
+        edits.insert(place.start + 1, format!("{WANTED}{}", if empty { "" } else { "," }));
+    }
+}
+
+/// The conversation of a `messages` array alone, for scoring without a request around it.
+///
+/// # Errors
+/// [`Fault::Invalid`] naming the field.
+pub fn turns(messages: &RawValue) -> Result<Vec<Turn<'_>>, Fault> {
+    let messages: Vec<Message<'_>> = typed("messages", messages, "an array of messages")?;
+    if messages.is_empty() {
+        return Err(Fault::invalid(
+            "messages",
+            "empty_array",
+            "`messages` is empty: send at least one message",
+        ));
+    }
+    Ok(messages
+        .into_iter()
+        .map(|message| Turn { role: role_of(&message.role), text: message.content.text })
+        .collect())
+}
+
+fn role_of(role: &str) -> Role {
+    match role {
+        "system" | "developer" => Role::System,
+        "assistant" => Role::Assistant,
+        "tool" | "function" => Role::Tool,
+        // Roles nobody here knows are the engine's to judge; for routing they are the user's words.
+        _ => Role::User,
+    }
+}
+
+/// Offset just after the `{` that opens the body.
+fn after_brace(text: &str) -> usize {
+    text.find('{').map_or(0, |brace| brace + 1)
+}
+
+/// `text` as a JSON string.
+pub(crate) fn json_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn utf8(body: &[u8]) -> Result<&str, Fault> {
+    std::str::from_utf8(body).map_err(|error| {
+        let at = error.valid_up_to();
+        bad_body("invalid_utf8", format!("the body is not valid UTF-8: the byte at offset {at} is wrong"))
+    })
+}
+
+fn bad_body(code: &'static str, message: String) -> Fault {
+    Fault::Invalid(super::error::Invalid { param: None, code, message })
+}
+
+/// Reads the text again, slowly, to say which field was wrong.
+fn explain(text: &str, error: &serde_json::Error) -> Fault {
+    if text.trim().is_empty() {
+        return bad_body("empty_body", "the body is empty: send a JSON object".to_owned());
+    }
+    if !matches!(error.classify(), serde_json::error::Category::Data) {
+        return bad_body("invalid_json", format!("the body is not valid JSON: {error}"));
+    }
+    let mut reader = serde_json::Deserializer::from_str(text);
+    match serde_path_to_error::deserialize::<_, Fields<'_>>(&mut reader) {
+        Err(found) if found.path().iter().next().is_some() => {
+            let param = found.path().to_string();
+            let message = format!("`{param}`: {}", found.inner());
+            Fault::invalid(param, "invalid_type", message)
+        }
+        _ => bad_body("invalid_type", format!("the body must be a JSON object: {error}")),
+    }
+}
+
+fn missing(name: &'static str, what: &str) -> Fault {
+    Fault::invalid(name, "missing_required_parameter", format!("`{name}` is missing: it is {what}"))
+}
+
+fn required<'a>(raw: Option<&'a RawValue>, name: &'static str, what: &str) -> Result<&'a RawValue, Fault> {
+    raw.filter(|raw| raw.get() != "null").ok_or_else(|| missing(name, what))
+}
+
+fn typed<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue, what: &str) -> Result<T, Fault> {
+    serde_json::from_str(raw.get()).map_err(|_| {
+        Fault::invalid(name, "invalid_type", format!("`{name}` must be {what}, not {}", shown(raw)))
+    })
+}
+
+fn whole(name: &str, raw: Option<&RawValue>, most: u64) -> Result<Option<u64>, Fault> {
+    let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(None) };
+    let number: u64 = typed(name, raw, "a whole number of at least 1")?;
+    if number == 0 || number > most {
+        let range = if most == u64::MAX { "at least 1".to_owned() } else { format!("1 to {most}") };
+        return Err(Fault::invalid(name, "invalid_value", format!("`{name}` must be {range}, not {number}")));
+    }
+    Ok(Some(number))
+}
+
+fn include_usage(raw: Option<&RawValue>) -> Result<bool, Fault> {
+    let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(false) };
+    let options: StreamOptions<'_> =
+        typed("stream_options", raw, "an object like {\"include_usage\": true}")?;
+    let Some(said) = options.include_usage.filter(|said| said.get() != "null") else { return Ok(false) };
+    typed("stream_options.include_usage", said, "true or false")
+}
+
+fn wants_json(raw: Option<&RawValue>) -> Result<bool, Fault> {
+    let Some(raw) = raw else { return Ok(false) };
+    let format: ResponseFormat<'_> = typed("response_format", raw, "an object with a `type`")?;
+    Ok(format.kind != "text")
+}
+
+/// The start of a value, for messages.
+fn shown(raw: &RawValue) -> String {
+    let text = raw.get();
+    if text.chars().count() <= 40 { text.to_owned() } else { text.chars().take(40).chain(['…']).collect() }
+}
+
+#[cfg(test)]
+mod tests;

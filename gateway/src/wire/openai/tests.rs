@@ -1,0 +1,118 @@
+use super::*;
+
+fn parse(body: &str) -> Chat<'_> {
+    Chat::parse(body.as_bytes()).unwrap()
+}
+
+fn refused(body: &[u8]) -> (Option<String>, &'static str, String) {
+    match Chat::parse(body).unwrap_err() {
+        Fault::Invalid(invalid) => (invalid.param, invalid.code, invalid.message),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn rewritten(body: &str, model: &str, max_tokens: Option<u64>) -> String {
+    let chat = parse(body);
+    String::from_utf8(chat.rewrite(&Bytes::copy_from_slice(body.as_bytes()), model, max_tokens).to_vec())
+        .unwrap()
+}
+
+#[test]
+fn reads_what_routing_needs() {
+    let chat = parse(
+        r#"{"model":"auto","n":2,"max_tokens":7,"stream":true,"stream_options":{"include_usage":true},
+        "tools":[{"type":"function"}],"response_format":{"type":"json_schema"},"messages":[
+        {"role":"developer","content":"be short"},
+        {"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"x"}},{"type":"text","text":"b\n"}]},
+        {"role":"assistant","content":null,"tool_calls":[]}]}"#,
+    );
+    assert_eq!((chat.model.as_ref(), chat.choices, chat.max_tokens), ("auto", 2, Some(7)));
+    assert!(chat.stream && chat.wants_usage && chat.tools && chat.json);
+    assert_eq!((chat.images, chat.user_turns), (1, 1));
+    let texts: Vec<_> = chat.turns.iter().map(|turn| turn.text.as_ref()).collect();
+    assert_eq!(texts, ["be short", "a\nb\n", ""]);
+}
+
+#[test]
+fn plain_text_is_borrowed() {
+    let chat = parse(r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#);
+    assert!(matches!(chat.turns[0].text, Cow::Borrowed("hello")));
+}
+
+#[test]
+fn mistakes_name_the_field() {
+    let cases: [(&[u8], Option<&str>, &str); 14] = [
+        (b"", None, "empty_body"),
+        (b"{\"model\": ", None, "invalid_json"),
+        (b"[1]", None, "invalid_type"),
+        (b"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"\xff\"}]}", None, "invalid_utf8"),
+        (br#"{"messages":[{"role":"user","content":"x"}]}"#, Some("model"), "missing_required_parameter"),
+        (br#"{"model":3,"messages":[{"role":"user"}]}"#, Some("model"), "invalid_type"),
+        (br#"{"model":"m"}"#, Some("messages"), "missing_required_parameter"),
+        (br#"{"model":"m","messages":[]}"#, Some("messages"), "empty_array"),
+        (br#"{"model":"m","messages":"hi"}"#, Some("messages"), "invalid_type"),
+        (
+            br#"{"model":"m","messages":[{"role":"user","content":7}]}"#,
+            Some("messages[0].content"),
+            "invalid_type",
+        ),
+        (br#"{"model":"m","messages":[{"role":"user"}],"stream":"yes"}"#, Some("stream"), "invalid_type"),
+        (
+            br#"{"model":"m","messages":[{"role":"user"}],"max_tokens":-1}"#,
+            Some("max_tokens"),
+            "invalid_type",
+        ),
+        (
+            br#"{"model":"m","messages":[{"role":"user"}],"max_tokens":0}"#,
+            Some("max_tokens"),
+            "invalid_value",
+        ),
+        (br#"{"model":"m","messages":[{"role":"user"}],"n":1000}"#, Some("n"), "invalid_value"),
+    ];
+    for (body, param, code) in cases {
+        let (found_param, found_code, message) = refused(body);
+        assert_eq!((found_param.as_deref(), found_code), (param, code), "{message}");
+    }
+    let (_, _, message) = refused(b"{\"model\": \"m\",\n \"messages\" [] }");
+    assert!(message.contains("line 2 column 13"), "{message}");
+}
+
+#[test]
+fn a_key_written_twice_is_refused() {
+    let (_, _, message) = refused(br#"{"model":"a","model":"b","messages":[{"role":"user"}]}"#);
+    assert!(message.contains("duplicate field `model`"), "{message}");
+}
+
+#[test]
+fn untouched_bodies_are_the_same_bytes() {
+    let body = r#" { "model" : "m", "x_new": {"y":[1.50]}, "messages":[{"role":"user"}], "max_tokens":5 }"#;
+    assert_eq!(rewritten(body, "m", Some(5)), body);
+}
+
+#[test]
+fn only_what_must_change_changes() {
+    let body = r#"{"model":"auto","messages":[{"role":"user"}],"max_tokens":900,"seed":1e3}"#;
+    assert_eq!(
+        rewritten(body, "q\"x", Some(20)),
+        r#"{"model":"q\"x","messages":[{"role":"user"}],"max_tokens":20,"seed":1e3}"#
+    );
+    let body = r#"{"model":"m","messages":[{"role":"user"}],"max_tokens":null}"#;
+    assert!(rewritten(body, "m", Some(20)).ends_with(r#""max_tokens":20}"#));
+    let body = r#"{"model":"m","messages":[{"role":"user"}]}"#;
+    assert!(rewritten(body, "m", Some(20)).starts_with(r#"{"max_tokens":20,"model""#));
+    let body = r#"{"model":"m","messages":[{"role":"user"}],"max_completion_tokens":50}"#;
+    assert!(rewritten(body, "m", Some(20)).ends_with(r#""max_completion_tokens":20}"#));
+}
+
+#[test]
+fn streams_are_asked_for_usage() {
+    let ask = |options: &str| {
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"user"}}],"stream":true{options}}}"#);
+        rewritten(&body, "m", None)
+    };
+    assert!(ask("").starts_with(r#"{"stream_options":{"include_usage":true},"model""#));
+    assert!(ask(r#","stream_options":null"#).ends_with(r#""stream_options":{"include_usage":true}}"#));
+    assert!(ask(r#","stream_options":{ }"#).ends_with(r#""stream_options":{"include_usage":true }}"#));
+    assert!(ask(r#","stream_options":{"a":1}"#).ends_with(r#"{"include_usage":true,"a":1}}"#));
+    assert!(ask(r#","stream_options":{"include_usage":false}"#).ends_with(r#"{"include_usage":true}}"#));
+}

@@ -1,0 +1,265 @@
+//! Metering of a streamed chat answer while its bytes pass.
+//!
+//! Chunks are not parsed unless they seem to carry usage: the model's name, a finish and the amount of text
+//! are found by searching for their keys. That is sound because a quotation mark inside a JSON string is
+//! escaped, so a key's text with its closing mark and colon cannot occur in a value. The terminator is held
+//! back in [`Meter::tail`] until the receipt is written.
+
+use std::sync::LazyLock;
+
+use bytes::{BufMut, BytesMut};
+use memchr::memmem::Finder;
+use tollgate_policies::{Usage, Usd};
+
+use super::data;
+use crate::wire::openai::{Answer, json_string};
+use crate::wire::splice::range_in;
+
+/// Bytes of text one token stands for where the engine reports no usage.
+pub(crate) const BYTES_PER_TOKEN: u64 = 4;
+
+static MODEL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"model\""));
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
+static FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"finish_reason\""));
+/// Also finds `reasoning_content`.
+static CONTENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("content\""));
+static ARGUMENTS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("arguments\""));
+
+/// A usage with what it costs, so that the client is told exactly what is booked.
+#[derive(Debug, Clone, Copy)]
+pub struct Priced {
+    /// Tokens and engine time.
+    pub usage: Usage,
+    /// Their cost.
+    pub cost: Usd,
+    /// The baseline's cost less that.
+    pub saved: Usd,
+}
+
+/// What is known of a stream so far.
+#[derive(Debug)]
+pub struct Meter {
+    /// The catalogue's name for the model, as JSON.
+    model: String,
+    wants_usage: bool,
+    chunks: u64,
+    text_bytes: u64,
+    /// The last usage the engine reported.
+    pub reported: Option<Priced>,
+    /// Whether a choice has ended: the answer is whole even if no terminator follows.
+    pub finished: bool,
+    /// Whether the engine sent an error instead of going on.
+    pub failed: bool,
+    /// Whether the terminator came.
+    pub done: bool,
+    /// The terminator and whatever followed it.
+    pub tail: BytesMut,
+}
+
+impl Meter {
+    /// A meter for an answer of `model`; usage chunks are kept from clients that did not ask for them.
+    #[must_use]
+    pub fn new(model: &str, wants_usage: bool) -> Meter {
+        Meter {
+            model: json_string(model),
+            wants_usage,
+            chunks: 0,
+            text_bytes: 0,
+            reported: None,
+            finished: false,
+            failed: false,
+            done: false,
+            tail: BytesMut::new(),
+        }
+    }
+
+    /// Takes one frame; writes what the client shall see of it to `out`.
+    pub fn frame(&mut self, frame: &[u8], out: &mut BytesMut, price: impl FnOnce(Usage) -> Priced) {
+        if self.done {
+            return self.tail.put_slice(frame);
+        }
+        let Some(data) = data(frame) else { return out.put_slice(frame) };
+        if data.as_ref() == b"[DONE]" {
+            self.done = true;
+            return self.tail.put_slice(frame);
+        }
+        if data.starts_with(b"{\"error\"") || frame.starts_with(b"event: error") {
+            self.failed = true;
+            return;
+        }
+        self.count(&data);
+        match value_after(&data, &USAGE) {
+            Some(at) if data[at] == b'{' => self.with_usage(frame, &data, out, price),
+            _ => self.relabelled(frame, out),
+        }
+    }
+
+    /// Tokens as far as they can be told without the engine's own count: one a chunk, or by the text's length.
+    #[must_use]
+    pub fn counted_tokens(&self) -> u64 {
+        self.chunks.max(self.text_bytes.div_ceil(BYTES_PER_TOKEN))
+    }
+
+    fn count(&mut self, data: &[u8]) {
+        let text = string_bytes(data, &CONTENT) + string_bytes(data, &ARGUMENTS);
+        self.chunks += u64::from(text > 0);
+        self.text_bytes += text;
+        self.finished |= value_after(data, &FINISH).is_some_and(|at| data[at] == b'"');
+    }
+
+    fn with_usage(
+        &mut self,
+        frame: &[u8],
+        data: &[u8],
+        out: &mut BytesMut,
+        price: impl FnOnce(Usage) -> Priced,
+    ) {
+        let text = std::str::from_utf8(data).ok();
+        let Some((text, chunk)) = text.and_then(|text| Some((text, Answer::read(text)?))) else {
+            return self.relabelled(frame, out);
+        };
+        let (Some(usage), Some(object)) = (chunk.usage(), chunk.usage_text()) else {
+            return self.relabelled(frame, out);
+        };
+        let priced = price(usage);
+        self.reported = Some(priced);
+        if !self.wants_usage && chunk.is_bare() {
+            return;
+        }
+        if !self.wants_usage || !(chunk.is_bare() || chunk.ends()) {
+            return self.relabelled(frame, out);
+        }
+        // The closing brace of the usage object is where the cost goes in.
+        let end = range_in(text, object).end - 1;
+        let mut told = BytesMut::with_capacity(data.len() + 80);
+        told.put_slice(b"data: ");
+        told.put_slice(&data[..end]);
+        told.put_slice(format!(",\"cost_usd\":{},\"saved_usd\":{}", priced.cost, priced.saved).as_bytes());
+        told.put_slice(&data[end..]);
+        told.put_slice(b"\n\n");
+        self.relabelled(&told, out);
+    }
+
+    fn relabelled(&self, frame: &[u8], out: &mut BytesMut) {
+        let place = value_after(frame, &MODEL).filter(|at| frame[*at] == b'"');
+        let end = place.and_then(|at| string_end(frame, at));
+        match place.zip(end) {
+            Some((at, end)) if &frame[at..end] != self.model.as_bytes() => {
+                out.reserve(frame.len() + self.model.len());
+                out.put_slice(&frame[..at]);
+                out.put_slice(self.model.as_bytes());
+                out.put_slice(&frame[end..]);
+            }
+            _ => out.put_slice(frame),
+        }
+    }
+}
+
+/// Where the value of a key begins.
+fn value_after(bytes: &[u8], key: &Finder<'_>) -> Option<usize> {
+    let mut from = 0;
+    while let Some(found) = key.find(&bytes[from..]) {
+        let after = from + found + key.needle().len();
+        let colon = after + bytes[after..].iter().position(|byte| !byte.is_ascii_whitespace())?;
+        if bytes[colon] == b':' {
+            let value = bytes[colon + 1..].iter().position(|byte| !byte.is_ascii_whitespace())?;
+            return Some(colon + 1 + value);
+        }
+        from = after;
+    }
+    None
+}
+
+/// Where the string that opens at `open` ends, its closing mark included.
+fn string_end(bytes: &[u8], open: usize) -> Option<usize> {
+    let mut at = open + 1;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes[at] == b'"' {
+            return Some(at + 1);
+        }
+        at += 2;
+    }
+}
+
+/// Length of the first string value of a key.
+fn string_bytes(bytes: &[u8], key: &Finder<'_>) -> u64 {
+    let length = value_after(bytes, key).filter(|at| bytes[*at] == b'"').and_then(|at| {
+        let end = string_end(bytes, at)?;
+        u64::try_from(end - at - 2).ok()
+    });
+    length.unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn price(usage: Usage) -> Priced {
+        Priced { usage, cost: Usd::from_nanos(1_500), saved: Usd::from_nanos(500) }
+    }
+
+    fn pass(meter: &mut Meter, frame: &str) -> String {
+        let mut out = BytesMut::new();
+        meter.frame(frame.as_bytes(), &mut out, price);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    const USAGE_CHUNK: &str =
+        "data: {\"model\":\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\n";
+
+    #[test]
+    fn names_the_catalogue_model_and_nothing_else_changes() {
+        let mut meter = Meter::new("small", true);
+        let chunk = "data: {\"id\":1, \"model\" : \"in\\\"ner\", \"choices\":[{\"delta\":{\"content\":\"\\\"model\\\":\\\"x\\\"\"}}]}\r\n\r\n";
+        assert_eq!(pass(&mut meter, chunk), chunk.replace("\"in\\\"ner\"", "\"small\""));
+        assert_eq!(pass(&mut meter, ": ping\n\n"), ": ping\n\n");
+        assert_eq!(meter.counted_tokens(), 4);
+    }
+
+    #[test]
+    fn the_cost_joins_the_usage_asked_for() {
+        let mut meter = Meter::new("m", true);
+        let seen = pass(&mut meter, USAGE_CHUNK);
+        assert!(
+            seen.ends_with("\"completion_tokens\":2,\"cost_usd\":0.0000015,\"saved_usd\":0.0000005}}\n\n"),
+            "{seen}"
+        );
+        assert_eq!(meter.reported.unwrap().usage.completion_tokens, 2);
+    }
+
+    #[test]
+    fn usage_not_asked_for_is_kept_back() {
+        let mut meter = Meter::new("m", false);
+        assert_eq!(pass(&mut meter, USAGE_CHUNK), "");
+        assert!(meter.reported.is_some());
+    }
+
+    #[test]
+    fn usage_in_words_is_not_usage() {
+        let mut meter = Meter::new("m", true);
+        let chunk = "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"usage\\\":{\\\"prompt_tokens\\\":1}\"}}],\"usage\":null}\n\n";
+        assert_eq!(pass(&mut meter, chunk), chunk);
+        assert!(meter.reported.is_none());
+    }
+
+    #[test]
+    fn the_terminator_waits() {
+        let mut meter = Meter::new("m", true);
+        assert_eq!(pass(&mut meter, "data: [DONE]\n\n"), "");
+        assert_eq!(pass(&mut meter, ": bye\n\n"), "");
+        assert!(meter.done);
+        assert_eq!(&meter.tail[..], b"data: [DONE]\n\n: bye\n\n");
+    }
+
+    #[test]
+    fn ends_and_errors_are_seen() {
+        let mut meter = Meter::new("m", true);
+        pass(&mut meter, "data: {\"choices\":[{\"finish_reason\":null}]}\n\n");
+        assert!(!meter.finished);
+        pass(&mut meter, "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n");
+        assert!(meter.finished);
+        assert_eq!(pass(&mut meter, "data: {\"error\":{\"message\":\"secret path\"}}\n\n"), "");
+        assert!(meter.failed);
+    }
+}
