@@ -5,10 +5,30 @@
 //! so that the command (`main`) and the integration tests share one body of code.
 
 // The request path.
+pub mod app;
+pub mod body;
+pub mod booking;
+pub mod call;
+pub mod complete;
+pub mod decision;
+pub mod dispatch;
+pub mod intake;
+pub mod layer;
+pub mod plan;
+pub mod relay;
+pub mod reply;
+pub mod request;
+pub mod reserve;
+pub mod route;
+pub mod server;
+pub mod stack;
+pub mod upstream;
+pub mod wire;
 
 // The assembly around it: files, ledger, keys, metrics, the command line.
 pub mod config;
 pub mod keys;
 pub mod ledger;
 pub mod metrics;
+pub mod serve;
 pub mod telemetry;

@@ -1,7 +1,7 @@
 //! What `tollgate.toml` and the command line say, checked: only a configuration that can be run exists as a value.
 //!
-//! [`read`] turns the file into a [`Config`] or into every problem in it at once, each with file, line and column;
-//! [`embedded`] is the configuration used where there is no file. Policies are read apart ([`policies`]), for they
+//! `read` turns the file into a [`Config`] or into every problem in it at once, each with file, line and column;
+//! `embedded` is the configuration used where there is no file. Policies are read apart ([`policies`]), for they
 //! are reloaded while the gateway runs and this file is not.
 
 mod embedded;

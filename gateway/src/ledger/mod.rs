@@ -1,6 +1,6 @@
 //! The ledger: every hold and every receipt, in one SQLite file that survives `kill -9`.
 //!
-//! One thread owns the connection and commits in groups ([`writer`]); handles send to it through a bounded
+//! One thread owns the connection and commits in groups (`writer`); handles send to it through a bounded
 //! queue, so a slow disk slows requests down instead of filling memory. A settle that returned is in the
 //! write-ahead log. Reading (reports, verification, export) uses connections of its own and never blocks it.
 

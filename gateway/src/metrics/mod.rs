@@ -1,6 +1,6 @@
 //! The gateway's metrics: one typed method per event, so no name or label is spelled anywhere else.
 //!
-//! Every label value is bounded ([`labels`]); money is summed in nanodollars ([`money`]). Values that live
+//! Every label value is bounded (`labels`); money is summed in nanodollars (`money`). Values that live
 //! elsewhere (budgets, engines, ledger) are read at scrape time through [`Metrics::on_scrape`], so a scrape
 //! never shows a stale figure.
 

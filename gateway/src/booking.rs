@@ -1,0 +1,373 @@
+//! One request's money, from the hold to the receipt.
+//!
+//! A [`Booking`] ends exactly once: by [`Booking::settle`], by [`Booking::abandon`], or by being dropped, which
+//! settles what is known to have been produced (the client went away) or gives everything back (nothing was
+//! sent). It owns the hold, so no path can forget it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tollgate_policies::{Hold, Usage, Usd};
+use tollgate_router::Decision;
+
+use crate::app::App;
+use crate::call::Call;
+use crate::ledger::{Account, HoldRow, Receipt, ReceiptStatus, Timings};
+use crate::metrics::Done;
+use crate::plan::Plan;
+use crate::request::Ask;
+use crate::wire::error::Fault;
+use crate::wire::openai::Chat;
+use crate::wire::sse::Priced;
+
+/// A hold with the receipt it will become.
+#[derive(Debug)]
+pub struct Booking {
+    app: Arc<App>,
+    hold: Option<Hold>,
+    receipt: Receipt,
+    requested: String,
+    /// Place in the catalogue of the model that serves.
+    serving: usize,
+    baseline: usize,
+    began: Instant,
+    sent: Option<Instant>,
+    first_token: Option<Instant>,
+    /// Time spent waiting for engines.
+    waited: Duration,
+    /// What is charged if the client goes away now.
+    produced: Usage,
+}
+
+/// How an answer ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Outcome {
+    /// `Ok`, `Error` or `Cancelled`; a fallback is found out here.
+    pub status: ReceiptStatus,
+    /// Tokens used.
+    pub usage: Usage,
+    /// Whether they were counted here because the engine did not say.
+    pub estimated: bool,
+}
+
+/// What was booked.
+#[derive(Debug, Clone, Copy)]
+pub struct Settled {
+    /// Charged.
+    pub cost: Usd,
+    /// The baseline's cost less that.
+    pub saved: Usd,
+}
+
+impl Booking {
+    /// Books a hold for a decision: the row goes to the ledger before anything is sent.
+    ///
+    /// # Errors
+    /// [`Fault::Ledger`] while the ledger cannot be written; the hold is given back.
+    pub async fn open(
+        app: &Arc<App>,
+        call: &Call,
+        ask: &Ask,
+        chat: &Chat<'_>,
+        plan: &Plan<'_>,
+        (decision, hold): (&Decision, Hold),
+    ) -> Result<Booking, Fault> {
+        let serving = decision.ranked[0];
+        let booking = Booking {
+            receipt: draft(app, call, ask, chat, plan, decision, &hold),
+            app: Arc::clone(app),
+            hold: Some(hold),
+            requested: chat.model.clone().into_owned(),
+            serving,
+            baseline: decision.baseline,
+            began: call.began,
+            sent: None,
+            first_token: None,
+            waited: Duration::ZERO,
+            produced: Usage { prompt_tokens: plan.prompt_tokens, ..Usage::default() },
+        };
+        app.ledger.hold(booking.hold_row()).await.map_err(Fault::Ledger)?;
+        Ok(booking)
+    }
+
+    /// What is held.
+    #[must_use]
+    pub fn held(&self) -> Usd {
+        self.receipt.held
+    }
+
+    /// Moves to another model, whose worst case is held instead if it is more.
+    ///
+    /// # Errors
+    /// [`Fault::Budget`] if the budgets cannot pay it; the booking stays as it was.
+    pub async fn move_to(&mut self, place: usize, ask: &Ask, worst: Usd) -> Result<(), Fault> {
+        if worst > self.receipt.held {
+            let more = crate::reserve::hold(&self.app, ask, worst).map_err(Fault::Budget)?;
+            self.receipt.held = worst;
+            self.receipt.accounts = more.accounts().iter().map(Account::from).collect();
+            if let Some(less) = self.hold.replace(more) {
+                less.release();
+            }
+            self.app.ledger.hold(self.hold_row()).await.map_err(Fault::Ledger)?;
+        }
+        self.serving = place;
+        let model = &self.app.catalog.models()[place];
+        self.receipt.model.clone_from(&model.name);
+        self.receipt.engine.clone_from(&model.engine);
+        Ok(())
+    }
+
+    /// From now on money may be spent.
+    pub fn sending(&mut self) {
+        self.sent = Some(Instant::now());
+    }
+
+    /// The engine was waited for until now, since [`Booking::sending`].
+    pub fn answered(&mut self) {
+        if let Some(sent) = self.sent {
+            self.waited += sent.elapsed();
+        }
+    }
+
+    /// Nothing came of what was sent, and nothing is owed for it.
+    pub fn unsent(&mut self) {
+        self.sent = None;
+    }
+
+    /// Text has come.
+    pub fn token(&mut self) {
+        self.first_token.get_or_insert_with(Instant::now);
+    }
+
+    /// Adds time spent waiting for an engine.
+    pub fn waited(&mut self, time: Duration) {
+        self.waited += time;
+    }
+
+    /// Time in the gateway so far, not waiting for engines.
+    #[must_use]
+    pub fn overhead(&self) -> Duration {
+        self.began.elapsed().saturating_sub(self.waited)
+    }
+
+    /// Time spent waiting for engines so far.
+    #[must_use]
+    pub fn upstream_time(&self) -> Duration {
+        self.waited
+    }
+
+    /// The receipt as far as it is known.
+    #[must_use]
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
+    /// The catalogue's name of the model that serves.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.receipt.model
+    }
+
+    /// What a usage costs on the model that serves.
+    #[must_use]
+    pub fn price(&self, usage: Usage) -> Priced {
+        let usage = self.timed(usage);
+        let cost = self.app.catalog.models()[self.serving].price.cost(&usage);
+        let baseline = self.app.catalog.models()[self.baseline].price.cost(&usage);
+        Priced { usage, cost, saved: baseline.saturating_sub(cost) }
+    }
+
+    /// The tokens counted so far, for the case that the client goes away.
+    pub fn produced(&mut self, completion_tokens: u64) {
+        self.produced.completion_tokens = completion_tokens;
+    }
+
+    /// A usage of this request with its prompt as estimated, for an engine that reports none.
+    #[must_use]
+    pub fn estimated(&self, completion_tokens: u64) -> Usage {
+        Usage { completion_tokens, ..self.produced }
+    }
+
+    /// Settles and waits until the receipt is in the ledger.
+    ///
+    /// # Errors
+    /// [`Fault::Ledger`] if it cannot be written now; it is kept, and written as soon as that works.
+    pub async fn settle(mut self, outcome: Outcome) -> Result<Settled, Fault> {
+        let ledger = self.app.ledger.clone();
+        let Some(receipt) = self.close(outcome) else {
+            return Ok(Settled { cost: Usd::ZERO, saved: Usd::ZERO });
+        };
+        let settled = Settled { cost: receipt.cost, saved: receipt.saved };
+        ledger.settle(receipt).await.map_err(Fault::Ledger)?;
+        Ok(settled)
+    }
+
+    /// Ends a booking whose request failed before anything was spent; the failure is on record at no cost.
+    pub fn abandon(mut self, http_status: u16) {
+        self.receipt.http_status = http_status;
+        let outcome = Outcome { status: ReceiptStatus::Error, usage: Usage::default(), estimated: false };
+        let Some(hold) = self.hold.take() else { return };
+        hold.release();
+        self.receipt.status = outcome.status;
+        self.time();
+        self.app.ledger.settle_detached(std::mem::take(&mut self.receipt));
+    }
+
+    /// Completes the receipt, ends the hold, counts. `None` if that was done before.
+    fn close(&mut self, outcome: Outcome) -> Option<Receipt> {
+        let hold = self.hold.take()?;
+        let priced = self.price(outcome.usage);
+        let receipt = &mut self.receipt;
+        receipt.usage = priced.usage;
+        receipt.usage_estimated = outcome.estimated;
+        receipt.cost = priced.cost;
+        receipt.saved = priced.saved;
+        receipt.baseline_cost = priced.cost.saturating_add(priced.saved);
+        receipt.status = match outcome.status {
+            ReceiptStatus::Ok if receipt.model != receipt.selected => ReceiptStatus::Fallback,
+            status => status,
+        };
+        if priced.cost > receipt.held {
+            // The bound was wrong: an engine that ignored max_tokens, or a prompt with more than text in it.
+            tracing::warn!(request = receipt.request_id, cost = %priced.cost, held = %receipt.held, "cost exceeds what was held");
+        }
+        hold.settle(priced.cost);
+        self.time();
+        self.count();
+        Some(std::mem::take(&mut self.receipt))
+    }
+
+    fn time(&mut self) {
+        let total = self.began.elapsed();
+        self.receipt.timings = Timings {
+            overhead_us: micros(total.saturating_sub(self.waited)),
+            score_us: self.receipt.timings.score_us,
+            queue_ms: self.receipt.timings.queue_ms,
+            ttft_ms: self.time_to_first_token().map(millis),
+            total_ms: millis(total),
+        };
+    }
+
+    fn time_to_first_token(&self) -> Option<Duration> {
+        Some(self.first_token?.saturating_duration_since(self.sent?))
+    }
+
+    fn count(&self) {
+        let receipt = &self.receipt;
+        self.app.metrics.done(&Done {
+            operation: "chat",
+            requested: &self.requested,
+            route: &receipt.route,
+            selected: &receipt.selected,
+            model: &receipt.model,
+            status: receipt.status.as_str(),
+            team: receipt.team.as_deref(),
+            input_tokens: receipt.usage.prompt_tokens,
+            output_tokens: receipt.usage.completion_tokens,
+            cost: receipt.cost,
+            saved: receipt.saved,
+            overhead: self.overhead(),
+            first_token: self.time_to_first_token(),
+            generation: self.first_token.filter(|_| receipt.stream).map(|first| first.elapsed()),
+            total: self.began.elapsed(),
+        });
+    }
+
+    /// Engine time as the engine reports it, else the time it was waited for.
+    fn timed(&self, mut usage: Usage) -> Usage {
+        if usage.engine_us == 0 {
+            usage.engine_us = self.sent.map_or(0, |sent| micros(sent.elapsed()));
+        }
+        usage
+    }
+
+    fn hold_row(&self) -> HoldRow {
+        let receipt = &self.receipt;
+        HoldRow {
+            request_id: receipt.request_id.clone(),
+            at_ms: receipt.at_ms,
+            amount: receipt.held,
+            accounts: receipt.accounts.clone(),
+            key: receipt.key.clone(),
+            team: receipt.team.clone(),
+            run: receipt.run.clone(),
+            tags: receipt.tags.clone(),
+            policy_name: receipt.policy_name.clone(),
+            policy_sha: receipt.policy_sha.clone(),
+            route: receipt.route.clone(),
+            selected: receipt.selected.clone(),
+            engine: receipt.engine.clone(),
+            estimate: receipt.estimate,
+            stream: receipt.stream,
+        }
+    }
+}
+
+impl Drop for Booking {
+    fn drop(&mut self) {
+        if self.hold.is_none() {
+            return;
+        }
+        if self.sent.is_none() {
+            if let Some(hold) = self.hold.take() {
+                hold.release();
+            }
+            return self.app.ledger.release_detached(std::mem::take(&mut self.receipt.request_id));
+        }
+        let outcome = Outcome { status: ReceiptStatus::Cancelled, usage: self.produced, estimated: true };
+        if let Some(receipt) = self.close(outcome) {
+            self.app.ledger.settle_detached(receipt);
+        }
+    }
+}
+
+/// The receipt of a request that has been decided and not yet sent.
+fn draft(
+    app: &App,
+    call: &Call,
+    ask: &Ask,
+    chat: &Chat<'_>,
+    plan: &Plan<'_>,
+    decision: &Decision,
+    hold: &Hold,
+) -> Receipt {
+    let selected = decision.ranked[0];
+    let model = &app.catalog.models()[selected];
+    let score = &plan.score;
+    Receipt {
+        request_id: call.id.clone(),
+        at_ms: call.at_ms,
+        key: ask.key_id.clone(),
+        team: ask.team.clone(),
+        run: ask.run.clone(),
+        tags: ask.tags.clone(),
+        policy_name: ask.policy.name.clone(),
+        policy_sha: ask.policy.sha.clone(),
+        price_version: app.price_version.clone(),
+        route: decision.route.clone(),
+        reason: decision.reason.clone(),
+        domain: score.domain.to_owned(),
+        difficulty: Some(f64::from(score.difficulty)),
+        p_small: Some(f64::from(score.p_small)),
+        p_large: Some(f64::from(score.p_large)),
+        propensity: 1.0,
+        selected: model.name.clone(),
+        model: model.name.clone(),
+        engine: model.engine.clone(),
+        http_status: 200,
+        stream: chat.stream,
+        estimate: plan.expected_cost(decision, selected),
+        held: hold.amount(),
+        accounts: hold.accounts().iter().map(Account::from).collect(),
+        timings: Timings { score_us: u64::from(score.elapsed_us), ..Timings::default() },
+        ..Receipt::default()
+    }
+}
+
+pub(crate) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

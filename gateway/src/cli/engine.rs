@@ -1,0 +1,62 @@
+//! `tollgate engine`: one llama.cpp worker, alone or under the gateway's supervisor.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::CliError;
+
+#[derive(Debug, Args)]
+pub(crate) struct Engine {
+    /// The model: a known name, a GGUF file, or hf:owner/repo/file.gguf fetched before.
+    #[arg(long, env = "TOLLGATE_ENGINE_MODEL", value_name = "MODEL")]
+    model: String,
+    /// Where to listen: address:port, or unix:/path/to/socket.
+    #[arg(long, env = "TOLLGATE_ENGINE_LISTEN", default_value = "127.0.0.1:8081", value_name = "ADDR")]
+    listen: String,
+    /// Compute threads; default: one for each physical core, at most 16.
+    #[arg(long, env = "TOLLGATE_ENGINE_THREADS", value_name = "N")]
+    threads: Option<usize>,
+    /// Tokens of prompt and answer together for each request.
+    #[arg(long, env = "TOLLGATE_ENGINE_CONTEXT", value_name = "TOKENS", default_value_t = 4096)]
+    context: u32,
+    /// Requests worked on at once.
+    #[arg(long, env = "TOLLGATE_ENGINE_PARALLEL", value_name = "N", default_value_t = 4)]
+    parallel: u32,
+    /// Requests that may wait beyond those; further ones are refused.
+    #[arg(long, env = "TOLLGATE_ENGINE_QUEUE", value_name = "N", default_value_t = 64)]
+    queue: u32,
+    /// The model's name in answers; default: the file's name.
+    #[arg(long, env = "TOLLGATE_ENGINE_ALIAS", value_name = "NAME")]
+    alias: Option<String>,
+    /// End when standard input closes (set by the supervisor).
+    #[arg(long, hide = true)]
+    exit_with_stdin: bool,
+}
+
+impl Engine {
+    #[cfg(not(feature = "embedded"))]
+    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        Err(CliError::NotBuilt { what: "local engines" })
+    }
+
+    #[cfg(feature = "embedded")]
+    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        use tollgate_engine::worker::{self, WorkerOptions};
+
+        let options = WorkerOptions {
+            model: tollgate_engine::models::resolve(&self.model)?,
+            listen: self.listen,
+            threads: self.threads,
+            context: self.context,
+            parallel: self.parallel,
+            queue: self.queue,
+            alias: self.alias,
+            exit_with_stdin: self.exit_with_stdin,
+        };
+        let runtime = tokio::runtime::Runtime::new()
+            .map_err(|source| CliError::Io { what: "the async runtime".to_owned(), source })?;
+        runtime.block_on(worker::run(options, tollgate::serve::asked_to_stop()))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

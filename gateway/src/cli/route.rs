@@ -1,0 +1,138 @@
+//! `tollgate route`: one decision, explained, without calling a model.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use tollgate::config::{Config, Overrides, catalog};
+use tollgate::wire::openai::Chat;
+use tollgate_policies::Facts;
+use tollgate_router::{Decision, Live, Needs, Score, Task, decide, prompt_tokens, prompt_tokens_upper};
+
+use super::score::scorer;
+use super::{CliError, Place, PolicyArgs, output};
+
+#[derive(Debug, Args)]
+pub(crate) struct Route {
+    /// The prompt.
+    #[arg(required_unless_present = "file")]
+    text: Option<String>,
+    /// A chat request's body instead.
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    policies: PolicyArgs,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Route {
+    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        let body = match (&self.text, &self.file) {
+            (_, Some(file)) => std::fs::read(file)
+                .map_err(|source| CliError::Io { what: file.to_string_lossy().into_owned(), source })?,
+            (text, None) => {
+                let prompt = text.as_deref().unwrap_or_default();
+                let message = serde_json::json!({ "role": "user", "content": prompt });
+                serde_json::to_vec(&serde_json::json!({ "model": "auto", "messages": [message] }))?
+            }
+        };
+        let chat = Chat::parse(&body).map_err(|fault| CliError::Request(fault.to_string()))?;
+        let overrides = Overrides { policies: self.policies.policies, ..self.place.overrides() };
+        let config = Config::load(&overrides)?;
+        let score = scorer(config.router.onnxruntime.clone(), 1)?.score(&Task::new(&chat.turns))?;
+        let decision = decided(&config, &chat, &score)?;
+        if self.json {
+            output::json(&serde_json::json!({ "score": score, "decision": decision }))?;
+        } else {
+            explain(&decision, &score)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The decision the gateway would make with every engine idle and no budget under pressure.
+fn decided(config: &Config, chat: &Chat<'_>, score: &Score) -> Result<Decision, CliError> {
+    let policies = config.policies.load(&config.models)?;
+    let policy = match chat.model.strip_prefix("auto:") {
+        Some(name) => policies
+            .named
+            .get(name)
+            .ok_or_else(|| CliError::Request(format!("there is no policy {name:?}")))?,
+        None => &policies.default,
+    };
+    let catalog = catalog(&config.models, &policies.default.baseline);
+    let pinned = Some(chat.model.as_ref()).filter(|model| *model != "auto" && !model.starts_with("auto:"));
+    let tokens = prompt_tokens(chat.turns.iter().map(|turn| turn.text.as_ref()));
+    let tags = BTreeMap::new();
+    let facts = Facts {
+        domain: score.domain,
+        difficulty: f64::from(score.difficulty),
+        p_small: f64::from(score.p_small),
+        p_large: f64::from(score.p_large),
+        familiar: score.familiar,
+        confidence: 1.0,
+        prompt_tokens: tokens,
+        output_tokens_p50: u64::from(score.output.p50),
+        output_tokens_p90: u64::from(score.output.p90),
+        tools: chat.tools,
+        images: chat.images > 0,
+        json: chat.json,
+        stream: chat.stream,
+        model: &chat.model,
+        key: "",
+        team: "",
+        run: "",
+        tags: &tags,
+        turns: chat.user_turns,
+        deadline_ms: 0,
+        quality: policy.objective.quality,
+    };
+    let needs = Needs {
+        prompt_tokens: tokens,
+        prompt_tokens_upper: prompt_tokens_upper(chat.prompt_bytes as u64, chat.turns.len() as u64),
+        max_tokens: Some(chat.max_tokens.unwrap_or(config.server.default_max_tokens)),
+        tools: chat.tools,
+        images: chat.images > 0,
+        json: chat.json,
+        pinned,
+        ..Needs::default()
+    };
+    let live = vec![Live::default(); catalog.models().len()];
+    decide(policy, &catalog, &live, score, &facts, &needs, 0.0)
+        .map_err(|none| CliError::Request(none.to_string()))
+}
+
+fn explain(decision: &Decision, score: &Score) -> Result<(), CliError> {
+    let rows = decision.verdicts.iter().enumerate().map(|(place, verdict)| {
+        let rank = decision.ranked.iter().position(|ranked| *ranked == place);
+        vec![
+            verdict.model.clone(),
+            rank.map_or_else(|| "-".to_owned(), |rank| (rank + 1).to_string()),
+            format!("{:.3}", verdict.p_good),
+            verdict.cost.to_string(),
+            verdict.worst_cost.to_string(),
+            format!("{:.0}", verdict.latency_ms),
+            verdict.refused.clone().unwrap_or_default(),
+        ]
+    });
+    let head = ["model", "rank", "p(good)", "cost USD", "at most USD", "latency ms", "refused"];
+    output::line(&output::table(&head, 1, rows.collect()).to_string())?;
+    output::line(&format!(
+        "difficulty {:.3}, domain {}, {}, answer about {} tokens (90 % under {}), scored in {} µs",
+        score.difficulty,
+        score.domain,
+        if score.familiar { "familiar" } else { "unfamiliar" },
+        score.output.p50,
+        score.output.p90,
+        score.elapsed_us
+    ))?;
+    output::line(&format!(
+        "{} answers ({}): {}",
+        decision.verdicts[decision.ranked[0]].model, decision.route, decision.reason
+    ))
+}

@@ -1,0 +1,59 @@
+//! THE request function: a chat completion from its body to its receipt.
+//!
+//! It reads as the architecture says: read, features, score, decide, reserve, send, settle, receipt. Each step
+//! is a call; what can go wrong in it is a [`Fault`], rendered by a layer. Money is held by a [`Booking`] from
+//! `reserve` on, so leaving this function at any `?` gives it back or settles it.
+
+use std::sync::Arc;
+
+use http::Response;
+
+use crate::app::App;
+use crate::booking::Booking;
+use crate::call::Call;
+use crate::plan::Plan;
+use crate::request::{Ask, Body};
+use crate::wire::error::Fault;
+use crate::wire::openai::Chat;
+use crate::{decision, dispatch, intake, reply, reserve};
+
+/// Answers a chat completion request.
+///
+/// # Errors
+/// [`Fault`]: the caller's mistake, a budget without room, or no engine that answers.
+pub async fn complete(app: Arc<App>, mut call: Call) -> Result<Response<Body>, Fault> {
+    let body = intake::read(&mut call.body, app.limits.body_bytes).await?;
+    let chat = Chat::parse(&body)?;
+    let ask = Ask::read(&app, &call, &chat)?;
+    let plan = Plan::new(&app, &ask, &chat, call.time_left());
+    let (decision, hold) = reserve::reserve(&app, &ask, &plan, call.time_left()).await?;
+    let mut booking = Booking::open(&app, &call, &ask, &chat, &plan, (&decision, hold)).await?;
+    let route = dispatch::Route { app: &app, ask: &ask, chat: &chat, plan: &plan, decision: &decision };
+    let answer = dispatch::send(&route, &body, &mut booking, &call.id).await;
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(fault) => {
+            booking.abandon(fault.notice().status.as_u16());
+            return Err(fault);
+        }
+    };
+    let head = reply::Head::new(&route, &answer, &call);
+    if chat.stream {
+        reply::stream(head, answer, booking, call.seat)
+    } else {
+        reply::whole(head, answer, booking).await
+    }
+}
+
+/// Decides a chat completion request without calling a model: `POST /v1/decision`.
+///
+/// # Errors
+/// As [`complete`], as far as it gets.
+pub async fn decide(app: Arc<App>, mut call: Call) -> Result<Response<Body>, Fault> {
+    let body = intake::read(&mut call.body, app.limits.body_bytes).await?;
+    let chat = Chat::parse(&body)?;
+    let ask = Ask::read(&app, &call, &chat)?;
+    let plan = Plan::new(&app, &ask, &chat, call.time_left());
+    let decision = plan.decide(None)?;
+    decision::respond(&decision, &plan.score, &ask)
+}

@@ -1,0 +1,127 @@
+//! From a request to a decision: the facts, the needs, and the router's answer.
+//!
+//! A plan can decide again under a tighter limit, when a budget refused what the first decision would cost.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use tollgate_policies::{Facts, Usd};
+use tollgate_router::{Decision, Needs, Score, Task, decide, prompt_tokens, prompt_tokens_upper};
+
+use crate::app::App;
+use crate::request::Ask;
+use crate::wire::error::Fault;
+use crate::wire::openai::Chat;
+
+/// Everything a decision is made from.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    app: &'a App,
+    ask: &'a Ask,
+    chat: &'a Chat<'a>,
+    deadline_ms: Option<u64>,
+    /// What the classifier says.
+    pub score: Score,
+    /// Prompt tokens, as expected.
+    pub prompt_tokens: u64,
+    prompt_tokens_upper: u64,
+}
+
+impl<'a> Plan<'a> {
+    /// Scores the request and counts its tokens.
+    ///
+    /// A classifier that fails does not stop the request: it is decided as unfamiliar, and counted.
+    pub fn new(app: &'a App, ask: &'a Ask, chat: &'a Chat<'a>, time_left: Option<Duration>) -> Plan<'a> {
+        let task = Task { messages: Cow::Borrowed(&chat.turns) };
+        let score = app.scorer.score(&task).unwrap_or_else(|error| {
+            tracing::error!(%error, "the classifier failed; deciding without it");
+            app.metrics.failed_open("classifier");
+            Score::default()
+        });
+        let took = Duration::from_micros(u64::from(score.elapsed_us));
+        app.metrics.scored(f64::from(score.difficulty), took);
+        let texts: usize = chat.turns.iter().map(|turn| turn.text.len()).sum();
+        // What is not text (tool definitions, schemas) is dense JSON: about three bytes a token.
+        let extras = chat.prompt_bytes.saturating_sub(texts) as u64 / 3;
+        let messages = chat.turns.len() as u64;
+        Plan {
+            prompt_tokens: prompt_tokens(chat.turns.iter().map(|turn| turn.text.as_ref())) + extras,
+            prompt_tokens_upper: prompt_tokens_upper(chat.prompt_bytes as u64, messages),
+            deadline_ms: time_left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+            app,
+            ask,
+            chat,
+            score,
+        }
+    }
+
+    /// The router's decision; `affordable` is what a budget has left, on a second try.
+    ///
+    /// # Errors
+    /// [`Fault::NoCandidate`] with the verdict on every model.
+    pub fn decide(&self, affordable: Option<Usd>) -> Result<Decision, Fault> {
+        let share = |money: Usd| {
+            Usd::from_nanos(money.nanos() / i64::try_from(self.chat.choices).unwrap_or(1).max(1))
+        };
+        let needs = Needs {
+            prompt_tokens: self.prompt_tokens,
+            prompt_tokens_upper: self.prompt_tokens_upper,
+            max_tokens: Some(self.chat.max_tokens.unwrap_or(self.app.limits.default_max_tokens)),
+            tools: self.chat.tools,
+            images: self.chat.images > 0,
+            json: self.chat.json,
+            deadline_ms: self.deadline_ms,
+            max_cost: self.ask.max_cost.map(share),
+            quality: self.ask.quality,
+            allowed: self.ask.allowed.as_deref(),
+            pinned: self.ask.pinned.as_deref(),
+            affordable: affordable.map(share),
+        };
+        let live = self.app.live();
+        decide(&self.ask.policy, &self.app.catalog, &live, &self.score, &self.facts(), &needs, 0.0)
+            .map_err(Fault::NoCandidate)
+    }
+
+    /// The most the model at `place` can cost this request, all choices together.
+    #[must_use]
+    pub fn worst_cost(&self, decision: &Decision, place: usize) -> Usd {
+        self.choices_times(decision.verdicts[place].worst_cost)
+    }
+
+    /// What the model at `place` is expected to cost this request.
+    #[must_use]
+    pub fn expected_cost(&self, decision: &Decision, place: usize) -> Usd {
+        self.choices_times(decision.verdicts[place].cost)
+    }
+
+    fn choices_times(&self, cost: Usd) -> Usd {
+        Usd::from_nanos(cost.nanos().saturating_mul(i64::try_from(self.chat.choices).unwrap_or(i64::MAX)))
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        let score = &self.score;
+        Facts {
+            domain: score.domain,
+            difficulty: f64::from(score.difficulty),
+            p_small: f64::from(score.p_small),
+            p_large: f64::from(score.p_large),
+            familiar: score.familiar,
+            confidence: 1.0,
+            prompt_tokens: self.prompt_tokens,
+            output_tokens_p50: u64::from(score.output.p50),
+            output_tokens_p90: u64::from(score.output.p90),
+            tools: self.chat.tools,
+            images: self.chat.images > 0,
+            json: self.chat.json,
+            stream: self.chat.stream,
+            model: &self.chat.model,
+            key: self.ask.key_name.as_deref().unwrap_or_default(),
+            team: self.ask.team.as_deref().unwrap_or_default(),
+            run: self.ask.run.as_deref().unwrap_or_default(),
+            tags: &self.ask.tags,
+            turns: self.chat.user_turns,
+            deadline_ms: self.deadline_ms.unwrap_or(0),
+            quality: self.ask.quality.unwrap_or(self.ask.policy.objective.quality),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! From an engine's answer to the client's response: headers, and the body whole or streamed.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tollgate_policies::Usd;
+
+use crate::booking::{Booking, Outcome, Settled, micros};
+use crate::call::Call;
+use crate::decision;
+use crate::dispatch::{Answer, Route};
+use crate::layer::admit::Seat;
+use crate::ledger::{ReceiptStatus, now_ms};
+use crate::relay::Relay;
+use crate::request::Body;
+use crate::upstream::Failure;
+use crate::wire::error::Fault;
+use crate::wire::openai::Answer as Whole;
+use crate::wire::sse::{BYTES_PER_TOKEN, Meter};
+
+/// Longest whole answer taken from an engine, bytes.
+const LONGEST_ANSWER: usize = 64 << 20;
+
+const MODEL: HeaderName = HeaderName::from_static("x-tollgate-model");
+const ROUTE: HeaderName = HeaderName::from_static("x-tollgate-route");
+const REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
+const DIFFICULTY: HeaderName = HeaderName::from_static("x-tollgate-difficulty");
+const ESTIMATE: HeaderName = HeaderName::from_static("x-tollgate-estimate-usd");
+const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
+const SAVED: HeaderName = HeaderName::from_static("x-tollgate-saved-usd");
+const REMAINING: HeaderName = HeaderName::from_static("x-tollgate-budget-remaining-usd");
+const OVERHEAD: HeaderName = HeaderName::from_static("x-tollgate-overhead-us");
+const DECISION: HeaderName = HeaderName::from_static("x-tollgate-decision");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// The response's head as far as the decision determines it.
+#[derive(Debug)]
+pub struct Head<'a> {
+    route: &'a Route<'a>,
+    headers: HeaderMap,
+}
+
+impl<'a> Head<'a> {
+    /// Headers that say what was decided and why.
+    #[must_use]
+    pub fn new(route: &'a Route<'a>, answer: &Answer, _call: &Call) -> Head<'a> {
+        let mut headers = HeaderMap::with_capacity(16);
+        let reason = match &answer.fallback {
+            Some(why) => format!("fallback: {why}; {}", route.decision.reason),
+            None => route.decision.reason.clone(),
+        };
+        headers.insert(ROUTE, text(&route.decision.route));
+        headers.insert(REASON, text(&reason));
+        headers.insert(DIFFICULTY, text(&format!("{:.3}", route.plan.score.difficulty)));
+        if route.ask.explain {
+            headers.insert(DECISION, text(&decision::json(route.decision, &route.plan.score, route.ask)));
+        }
+        Head { route, headers }
+    }
+
+    fn finish(mut self, booking: &Figures, content_type: Option<HeaderValue>, body: Body) -> Response<Body> {
+        let headers = &mut self.headers;
+        headers.insert(MODEL, text(&booking.model));
+        headers.insert(ESTIMATE, usd(booking.estimate));
+        if let Some(left) = self.route.app.budgets.remaining(&self.route.ask.spender(), now_ms()) {
+            headers.insert(REMAINING, usd(left.remaining));
+        }
+        headers.insert(OVERHEAD, HeaderValue::from(booking.overhead_us));
+        headers.insert(SERVER_TIMING, text(&booking.server_timing));
+        if let Some(content_type) = content_type {
+            headers.insert(CONTENT_TYPE, content_type);
+        }
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::OK;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
+
+/// What the head tells of a booking, taken before the booking is used up.
+#[derive(Debug)]
+struct Figures {
+    model: String,
+    estimate: Usd,
+    overhead_us: u64,
+    server_timing: String,
+}
+
+impl Figures {
+    fn of(booking: &Booking) -> Figures {
+        let receipt = booking.receipt();
+        let (overhead, upstream) = (booking.overhead(), booking.upstream_time());
+        let mut server_timing = String::with_capacity(64);
+        let milliseconds = |us: u64| us as f64 / 1000.0;
+        let _infallible = write!(
+            server_timing,
+            "score;dur={:.3}, overhead;dur={:.3}, upstream;dur={:.3}",
+            milliseconds(receipt.timings.score_us),
+            milliseconds(micros(overhead)),
+            milliseconds(micros(upstream)),
+        );
+        Figures {
+            model: receipt.model.clone(),
+            estimate: receipt.estimate,
+            overhead_us: micros(overhead),
+            server_timing,
+        }
+    }
+}
+
+/// Streams the answer; it is settled at its end.
+///
+/// # Errors
+/// None today; the signature is that of [`whole`].
+pub fn stream(
+    mut head: Head<'_>,
+    answer: Answer,
+    booking: Booking,
+    seat: Option<Seat>,
+) -> Result<Response<Body>, Fault> {
+    let figures = Figures::of(&booking);
+    head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let meter = Meter::new(&figures.model, head.route.chat.wants_usage);
+    let content_type = answer.response.headers().get(CONTENT_TYPE).cloned();
+    let body = answer.response.into_body();
+    let relay = Relay::new(body, meter, booking, (&answer.engine, answer.idle), seat);
+    Ok(head.finish(&figures, content_type, Body::Relay(Box::new(relay))))
+}
+
+/// Reads the whole answer, settles, and passes it on with what it cost.
+///
+/// # Errors
+/// [`Fault::Upstream`] if the answer breaks off or is none; [`Fault::Ledger`] if it cannot be booked.
+pub async fn whole(
+    mut head: Head<'_>,
+    answer: Answer,
+    mut booking: Booking,
+) -> Result<Response<Body>, Fault> {
+    let content_type = answer.response.headers().get(CONTENT_TYPE).cloned();
+    let waiting = std::time::Instant::now();
+    let reading = Limited::new(answer.response.into_body(), LONGEST_ANSWER).collect();
+    let read = tokio::time::timeout(answer.idle.max(head.route.app.limits.answer_wait), reading).await;
+    booking.waited(waiting.elapsed());
+    let engine = answer.engine;
+    let body = match read {
+        Err(_) => return fail(booking, Failure::Slow { engine, waited: waiting.elapsed() }).await,
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return fail(booking, Failure::Garbled { engine }).await;
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(engine, %error, "the engine broke off in the middle of an answer");
+            return fail(booking, Failure::Broken { engine }).await;
+        }
+        Ok(Ok(body)) => body.to_bytes(),
+    };
+    booking.token();
+    let Some((text, parsed)) = parse(&body) else { return fail(booking, Failure::Garbled { engine }).await };
+    let counted = (parsed.message_bytes() as u64).div_ceil(BYTES_PER_TOKEN);
+    let (usage, estimated) =
+        parsed.usage().map_or_else(|| (booking.estimated(counted), true), |usage| (usage, false));
+    let body = parsed.relabel(text, &body, booking.model());
+    let figures = Figures::of(&booking);
+    let Settled { cost, saved } =
+        booking.settle(Outcome { status: ReceiptStatus::Ok, usage, estimated }).await?;
+    head.headers.insert(COST, usd(cost));
+    head.headers.insert(SAVED, usd(saved));
+    Ok(head.finish(&figures, content_type, Body::full(body)))
+}
+
+fn parse(body: &Bytes) -> Option<(&str, Whole<'_>)> {
+    let text = std::str::from_utf8(body).ok()?;
+    let answer = Whole::read(text)?;
+    answer.is_answer().then_some((text, answer))
+}
+
+/// Settles what a failed answer is known to have used, which without its usage is the prompt.
+async fn fail(booking: Booking, failure: Failure) -> Result<Response<Body>, Fault> {
+    let usage = booking.estimated(0);
+    booking.settle(Outcome { status: ReceiptStatus::Error, usage, estimated: true }).await?;
+    Err(Fault::Upstream(failure))
+}
+
+fn usd(amount: Usd) -> HeaderValue {
+    text(&amount.to_string())
+}
+
+/// A header value: what is not printable ASCII is written as JSON escapes would be.
+fn text(text: &str) -> HeaderValue {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            ' '..='~' => safe.push(character),
+            _ => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    let _infallible = write!(safe, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    HeaderValue::from_str(&safe).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

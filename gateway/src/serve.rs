@@ -1,0 +1,241 @@
+//! From a configuration to a running gateway, and back down in order.
+//!
+//! Up: ledger, keys, classifier, engines, policies, socket; down: requests drain, engines stop, the ledger closes
+//! last, so that every receipt is written. Policies and keys are looked at each second and at SIGHUP; a wrong
+//! policy file is told and changes nothing.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+use tollgate_engine::models::{self, ModelError};
+use tollgate_engine::supervisor::{Engine as Worker, EngineSpec};
+use tollgate_router::{RouterError, Scorer};
+
+use crate::app::{App, Limits, Parts};
+use crate::config::{Config, ConfigError, EngineKind, catalog};
+use crate::keys::{KeyError, KeyStore, Keys};
+use crate::ledger::{Ledger, LedgerError, path_of_url};
+use crate::metrics::Metrics;
+use crate::server::serve_http;
+use crate::upstream::{Timeouts, Upstream, UpstreamError};
+
+/// How often policy files and keys are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// Longest wait for a budget with `on_exhausted = "queue"`.
+const QUEUE_WAIT: Duration = Duration::from_secs(10);
+
+/// Why the gateway does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is taken or not this machine's.
+    #[error(
+        "cannot listen on {address}: {source}\n    help: choose another with --listen, or stop what listens there"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The async runtime or a signal handler could not be set up.
+    #[error("the gateway cannot be set up: {0}")]
+    System(#[from] std::io::Error),
+    /// The series could not be registered.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// A wrong configuration or policy.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The keys cannot be read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A model file is missing.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The classifier cannot be used.
+    #[error(transparent)]
+    Router(#[from] RouterError),
+    /// An engine cannot be reached in principle.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+}
+
+/// Runs until SIGTERM or SIGINT; `ready` is told the address once the gateway answers.
+///
+/// # Errors
+/// [`ServeError`] for whatever keeps it from starting, or the ledger's trouble at the end.
+pub fn run(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), ServeError> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config, ready))
+}
+
+async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), ServeError> {
+    // The socket first: a taken port must not cost a second gateway's start its ledger.
+    let listen = config.server.listen;
+    let listener =
+        TcpListener::bind(listen).await.map_err(|source| ServeError::Listen { address: listen, source })?;
+    let address = listener.local_addr()?;
+    let policies = config.policies.load(&config.models)?;
+    let library = config.router.onnxruntime.clone().map_or_else(models::onnxruntime, Ok)?;
+    let scorer = Scorer::load(&library, config.router.sessions)?;
+    let path = path_of_url(&config.ledger_url, &config.data_dir)?;
+    let (ledger, recovery) = Ledger::open(&path)?;
+    let (keys, store) = (Arc::new(Keys::new(config.server.effective_auth())), KeyStore::open(&path)?);
+    keys.reload(&store)?;
+    let mut tasks = JoinSet::new();
+    let (engines, workers) = engines(config, &mut tasks)?;
+    let app = App::new(Parts {
+        catalog: catalog(&config.models, &policies.default.baseline),
+        engines,
+        scorer,
+        policies,
+        ledger: ledger.clone(),
+        keys: Arc::clone(&keys),
+        metrics: Metrics::new()?,
+        limits: limits(config),
+    });
+    for (account, settled) in &recovery.settled {
+        app.budgets.restore(&account.budget, &account.subject, account.window_start_ms, *settled);
+    }
+    if recovery.orphans > 0 {
+        tracing::warn!(holds = recovery.orphans, "holds left by a crash were settled in full");
+    }
+    record_limits(&app).await;
+    let watch = Watch { app: Arc::clone(&app), config: config.clone(), keys, store };
+    tasks.spawn(watch.run(signal(SignalKind::hangup())?));
+    tracing::info!(%address, models = app.catalog.models().len(), ledger = %path.display(), "serving");
+    ready(address);
+    serve_http(listener, app, shutdown()?, config.server.drain_timeout).await;
+    for worker in &workers {
+        worker.stop().await;
+    }
+    tasks.shutdown().await;
+    ledger.close().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        body_bytes: config.server.max_body_bytes,
+        in_flight: config.server.max_in_flight,
+        default_max_tokens: config.server.default_max_tokens,
+        answer_wait: config.server.first_byte_timeout,
+        queue_wait: QUEUE_WAIT,
+    }
+}
+
+type Engines = (Vec<Arc<Upstream>>, Vec<Arc<Worker>>);
+
+/// Starts the embedded engines and sets up the clients of all.
+fn engines(config: &Config, tasks: &mut JoinSet<()>) -> Result<Engines, ServeError> {
+    let timeouts = Timeouts {
+        connect: config.server.connect_timeout,
+        first_byte: config.server.first_byte_timeout,
+        idle: config.server.idle_timeout,
+    };
+    let (mut upstreams, mut workers) = (Vec::new(), Vec::new());
+    for engine in &config.engines {
+        let upstream = match &engine.kind {
+            EngineKind::OpenAi(server) => {
+                let key = server.api_key.as_ref().map(|key| key.fetch(Path::new("."))).transpose()?;
+                Upstream::openai(
+                    &engine.name,
+                    &server.base_url,
+                    key.as_ref().map(|key| key.reveal()),
+                    timeouts,
+                )?
+            }
+            EngineKind::Embedded(embedded) => {
+                let spec = EngineSpec {
+                    name: engine.name.clone(),
+                    exe: std::env::current_exe()?,
+                    model: models::resolve(&embedded.model)?,
+                    threads: embedded.threads,
+                    context: embedded.context,
+                    parallel: embedded.parallel,
+                    socket_dir: config.data_dir.join("engines"),
+                };
+                let worker = Worker::start(spec, tasks);
+                workers.push(Arc::clone(&worker));
+                Upstream::embedded(worker, timeouts)
+            }
+        };
+        upstreams.push(Arc::new(upstream));
+    }
+    Ok((upstreams, workers))
+}
+
+/// Puts the limits in force on record, for `ledger verify`.
+async fn record_limits(app: &App) {
+    for state in app.budgets.snapshot(crate::ledger::now_ms()) {
+        if let Err(error) = app.ledger.record_limit(state.budget, state.limit).await {
+            tracing::warn!(%error, "a budget's limit is not on record");
+        }
+    }
+}
+
+fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("asked to stop; answering what is in flight");
+    })
+}
+
+/// What is looked at while the gateway runs.
+struct Watch {
+    app: Arc<App>,
+    config: Config,
+    keys: Arc<Keys>,
+    store: KeyStore,
+}
+
+impl Watch {
+    async fn run(self, mut hangup: Signal) {
+        let mut seen = self.config.policies.stamps();
+        loop {
+            let asked = tokio::select! {
+                _ = hangup.recv() => true,
+                () = tokio::time::sleep(LOOK) => false,
+            };
+            // Small local files, once a second: not worth a thread, and off the request path.
+            let now = self.config.policies.stamps();
+            if asked || now != seen {
+                seen = now;
+                reload_policies(&self.app, &self.config).await;
+            }
+            if let Err(error) = self.keys.reload(&self.store) {
+                tracing::warn!(%error, "the keys could not be read again; those in force stay");
+            }
+        }
+    }
+}
+
+async fn reload_policies(app: &App, config: &Config) {
+    match config.policies.load(&config.models) {
+        Ok(policies) => {
+            tracing::info!(
+                policies = policies.named.len(),
+                default = policies.default.name,
+                "policies reloaded"
+            );
+            app.replace_policies(policies);
+            record_limits(app).await;
+        }
+        Err(error) => {
+            app.metrics.reload_failed();
+            tracing::error!(%error, "the changed policies are wrong; those in force stay");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Where answers come from: one HTTP client per engine, over TCP, TLS or a worker's Unix socket.
+//!
+//! To the request path every engine is the same thing: a chat body goes in, an answer's head or a [`Failure`]
+//! comes out. Nothing is retried here; falling back to another model is the request path's business. Sockets
+//! have TCP_NODELAY; connecting, the first byte and every pause after it have their own limits.
+
+mod breaker;
+mod failure;
+mod health;
+mod unix;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{HeaderName, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tollgate_engine::supervisor::Engine;
+
+pub use failure::Failure;
+
+use breaker::Breaker;
+use unix::UnixConnector;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Most of an upstream's error body that is read.
+const ERROR_BODY: usize = 64 * 1024;
+/// How long an unused connection is kept for the next request.
+const KEEP_IDLE: Duration = Duration::from_secs(60);
+
+/// How long to wait for an engine, at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For a connection to be made.
+    pub connect: Duration,
+    /// From sending the request to the answer's headers.
+    pub first_byte: Duration,
+    /// Between two pieces of an answer.
+    pub idle: Duration,
+}
+
+/// Why an upstream could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// The base URL does not make a request target.
+    #[error("engine {engine:?}: base_url {url:?} is not a URL")]
+    Url {
+        /// The engine.
+        engine: String,
+        /// The URL configured.
+        url: String,
+    },
+    /// The API key cannot be sent in a header.
+    #[error("engine {engine:?}: the API key has characters that a header cannot carry")]
+    Key {
+        /// The engine.
+        engine: String,
+    },
+    /// The system's certificates cannot be read, so https cannot be checked.
+    #[error("engine {engine:?}: the system's root certificates cannot be read: {source}")]
+    Certificates {
+        /// The engine.
+        engine: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// One engine as the gateway reaches it.
+#[derive(Debug)]
+pub struct Upstream {
+    name: String,
+    link: Link,
+    chat: Uri,
+    authorization: Option<HeaderValue>,
+    timeouts: Timeouts,
+    breaker: Breaker,
+    worker: Option<Arc<Engine>>,
+}
+
+#[derive(Debug)]
+enum Link {
+    Tcp(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
+    Unix(Client<UnixConnector, Full<Bytes>>),
+}
+
+impl Upstream {
+    /// A server of the OpenAI dialect; `base_url` ends in `/v1` or the like, without a slash.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] naming the engine.
+    pub fn openai(
+        name: &str,
+        base_url: &str,
+        api_key: Option<&str>,
+        timeouts: Timeouts,
+    ) -> Result<Upstream, UpstreamError> {
+        let engine = name.to_owned();
+        let chat: Uri = format!("{base_url}/chat/completions")
+            .parse()
+            .map_err(|_| UpstreamError::Url { engine: engine.clone(), url: base_url.to_owned() })?;
+        let authorization = match api_key {
+            None => None,
+            Some(key) => Some(bearer(key).ok_or(UpstreamError::Key { engine: engine.clone() })?),
+        };
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(timeouts.connect));
+        tcp.enforce_http(false);
+        let tls = HttpsConnectorBuilder::new()
+            .with_native_roots()
+            .map_err(|source| UpstreamError::Certificates { engine: engine.clone(), source })?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let link = Link::Tcp(pool(tls));
+        Ok(Upstream {
+            name: engine,
+            link,
+            chat,
+            authorization,
+            timeouts,
+            breaker: Breaker::default(),
+            worker: None,
+        })
+    }
+
+    /// A worker that Tollgate supervises.
+    #[must_use]
+    pub fn embedded(worker: Arc<Engine>, timeouts: Timeouts) -> Upstream {
+        let link = Link::Unix(pool(UnixConnector::new(Path::new(worker.socket()))));
+        Upstream {
+            name: worker.name().to_owned(),
+            link,
+            // The authority is only for the Host header; the connector knows the socket.
+            chat: Uri::from_static("http://worker/v1/chat/completions"),
+            authorization: None,
+            timeouts,
+            breaker: Breaker::default(),
+            worker: Some(worker),
+        }
+    }
+
+    /// The engine's name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Longest pause between two pieces of an answer.
+    #[must_use]
+    pub fn idle_timeout(&self) -> Duration {
+        self.timeouts.idle
+    }
+
+    /// Sends a chat body and waits for the answer's head.
+    ///
+    /// # Errors
+    /// [`Failure`]: what went wrong, and whether another model may be tried.
+    pub async fn chat(&self, body: Bytes, request_id: &str) -> Result<Response<Incoming>, Failure> {
+        let mut request = Request::post(self.chat.clone()).header(CONTENT_TYPE, "application/json");
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
+        }
+        let request = request
+            .header(REQUEST_ID, request_id)
+            .body(Full::new(body))
+            .map_err(|_| Failure::Unreachable { engine: self.name.clone() })?;
+        let sent = async {
+            match &self.link {
+                Link::Tcp(client) => client.request(request).await,
+                Link::Unix(client) => client.request(request).await,
+            }
+        };
+        let outcome = match tokio::time::timeout(self.timeouts.first_byte, sent).await {
+            Err(_) => Err(Failure::Slow { engine: self.name.clone(), waited: self.timeouts.first_byte }),
+            Ok(Err(error)) => Err(self.no_answer(&error)),
+            Ok(Ok(response)) if response.status().is_success() => Ok(response),
+            Ok(Ok(response)) => Err(self.refused(response).await),
+        };
+        self.breaker.record(outcome.as_ref().map(|_| ()).map_err(Failure::is_of_engine));
+        outcome
+    }
+
+    fn no_answer(&self, error: &hyper_util::client::legacy::Error) -> Failure {
+        let mut chain = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            chain.push_str(": ");
+            chain.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        tracing::warn!(engine = self.name, error = chain, "the engine gave no answer");
+        if error.is_connect() {
+            Failure::Unreachable { engine: self.name.clone() }
+        } else {
+            Failure::Broken { engine: self.name.clone() }
+        }
+    }
+
+    /// Reads why an engine refused: its words go to the client only where the request is what it refused.
+    async fn refused(&self, response: Response<Incoming>) -> Failure {
+        let status = response.status();
+        let reading = Limited::new(response.into_body(), ERROR_BODY).collect();
+        let body = match tokio::time::timeout(self.timeouts.idle, reading).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(_)) | Err(_) => Bytes::new(),
+        };
+        let engine = self.name.clone();
+        let said = String::from_utf8_lossy(&body[..body.len().min(500)]);
+        tracing::warn!(engine, %status, said = %said, "the engine refused the request");
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => Failure::Busy { engine },
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+                Failure::Refused { engine, status, message: failure::message_of(&body) }
+            }
+            _ => Failure::Status { engine, status },
+        }
+    }
+}
+
+fn bearer(key: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn pool<C>(connector: C) -> Client<C, Full<Bytes>>
+where
+    C: hyper_util::client::legacy::connect::Connect + Clone,
+{
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(KEEP_IDLE)
+        .build(connector)
+}

@@ -1,0 +1,154 @@
+//! Why an engine did not answer, and what the caller hears of it.
+//!
+//! Addresses, keys and an engine's own error texts stay in the log; only where an engine refused the request
+//! itself (a parameter it does not take) are its words passed on, for the caller alone can act on them.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use crate::wire::error::{Notice, Origin, Retry};
+
+/// One engine's failure, before its first byte or after.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Failure {
+    /// No connection.
+    #[error("the engine {engine:?} cannot be reached")]
+    Unreachable {
+        /// The engine.
+        engine: String,
+    },
+    /// The connection broke while waiting for, or in the middle of, an answer.
+    #[error("the engine {engine:?} broke off")]
+    Broken {
+        /// The engine.
+        engine: String,
+    },
+    /// Nothing came in time.
+    #[error("the engine {engine:?} sent nothing for {} s", .waited.as_secs())]
+    Slow {
+        /// The engine.
+        engine: String,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// It has too much to do.
+    #[error("the engine {engine:?} is at its limit")]
+    Busy {
+        /// The engine.
+        engine: String,
+    },
+    /// It failed with a status of its own.
+    #[error("the engine {engine:?} failed with status {}", .status.as_u16())]
+    Status {
+        /// The engine.
+        engine: String,
+        /// Its status.
+        status: StatusCode,
+    },
+    /// It does not take this request.
+    #[error("{message}")]
+    Refused {
+        /// The engine.
+        engine: String,
+        /// Its status.
+        status: StatusCode,
+        /// Its words.
+        message: String,
+    },
+    /// What came is no answer.
+    #[error("the engine {engine:?} sent something that is not an answer")]
+    Garbled {
+        /// The engine.
+        engine: String,
+    },
+}
+
+impl Failure {
+    /// Whether another model may be tried: not when the request itself was refused.
+    #[must_use]
+    pub fn may_fall_back(&self) -> bool {
+        !matches!(self, Failure::Refused { .. })
+    }
+
+    /// Whether it speaks against the engine's health.
+    #[must_use]
+    pub fn is_of_engine(&self) -> bool {
+        !matches!(self, Failure::Refused { .. } | Failure::Busy { .. })
+    }
+
+    /// A bounded word for metrics and reasons.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Failure::Unreachable { .. } => "unreachable",
+            Failure::Broken { .. } => "broken",
+            Failure::Slow { .. } => "timeout",
+            Failure::Busy { .. } => "busy",
+            Failure::Status { .. } => "status",
+            Failure::Refused { .. } => "refused",
+            Failure::Garbled { .. } => "garbled",
+        }
+    }
+
+    /// How the caller sees it.
+    #[must_use]
+    pub fn notice(&self) -> Notice {
+        let (status, kind, code, retry) = match self {
+            Failure::Unreachable { .. } => (503, "server_error", "upstream_unreachable", Retry::After(1)),
+            Failure::Broken { .. } => (502, "server_error", "upstream_broken", Retry::Unsaid),
+            Failure::Slow { .. } => (504, "server_error", "upstream_timeout", Retry::Unsaid),
+            Failure::Busy { .. } => (503, "server_error", "upstream_busy", Retry::After(1)),
+            Failure::Status { .. } => (502, "server_error", "upstream_error", Retry::Unsaid),
+            Failure::Refused { status, .. } => {
+                (status.as_u16(), "invalid_request_error", "upstream_refused", Retry::Never)
+            }
+            Failure::Garbled { .. } => (502, "server_error", "upstream_garbled", Retry::Unsaid),
+        };
+        Notice {
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY),
+            kind,
+            code,
+            param: None,
+            message: self.to_string(),
+            retry,
+            origin: Origin::Upstream,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    error: Said,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    message: String,
+}
+
+/// The message of an OpenAI-style error body, or a plain sentence where there is none.
+pub(super) fn message_of(body: &[u8]) -> String {
+    match serde_json::from_slice::<Envelope>(body) {
+        Ok(envelope) => envelope.error.message,
+        Err(_) => "the engine does not take this request".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_keeps_its_words() {
+        assert_eq!(
+            message_of(br#"{"error":{"message":"`top_p` must be in 0..1"}}"#),
+            "`top_p` must be in 0..1"
+        );
+        assert_eq!(message_of(b"<html>secret host</html>"), "the engine does not take this request");
+        let failure = Failure::Status { engine: "big".to_owned(), status: StatusCode::UNAUTHORIZED };
+        assert_eq!(failure.notice().status, StatusCode::BAD_GATEWAY);
+        assert!(failure.may_fall_back());
+    }
+}
