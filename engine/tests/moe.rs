@@ -4,6 +4,7 @@
 //! are active. Needs the small model (`tollgate models pull smollm2-135m`), and fetches it if it is not there.
 
 #![cfg(feature = "llama")]
+#![expect(clippy::unwrap_used, reason = "a test: a failure is its message")]
 
 use std::num::NonZeroU32;
 use std::path::Path;

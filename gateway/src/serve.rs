@@ -112,7 +112,7 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
     tasks.spawn(watch.run(signal(SignalKind::hangup())?));
     tracing::info!(%address, models = app.catalog.models().len(), ledger = %path.display(), "serving");
     ready(address);
-    serve_http(listener, app, shutdown()?, config.server.drain_timeout).await;
+    serve_http(listener, app, asked_to_stop(), config.server.drain_timeout).await;
     for worker in &workers {
         worker.stop().await;
     }
@@ -182,15 +182,18 @@ async fn record_limits(app: &App) {
     }
 }
 
-fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
-    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("asked to stop; answering what is in flight");
-    })
+/// Resolves when the process is asked to stop (SIGTERM, SIGINT); at once if signals cannot be listened for.
+pub async fn asked_to_stop() {
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("asked to stop");
 }
 
 /// What is looked at while the gateway runs.
