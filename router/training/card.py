@@ -1,0 +1,71 @@
+"""Writes the model card from what was measured."""
+import collections
+
+import sources
+
+HEAD = """# Model card: the router's graph
+
+`router.onnx` reads hashed n-grams and a few counts of a request and says how likely a small and a large
+model are to answer it well, what it is about, how long the answer will be, and whether it looks like
+the training prompts. This file is written by `make train`; the figures are in `metrics.json`.
+
+## What it is
+A weighted embedding bag over {buckets} hashed n-grams (8-bit table, {size} columns), {dense} counts, one
+hidden layer of {hidden}. p(good) of a model of ability t is `sigmoid(easiness + slope * t)`: ability 0 is
+Mixtral-8x7B-Instruct, 1 is GPT-4-1106-preview, and outcomes of every other model take part through an
+ability learned for it. Fixed seeds: the same data and versions give the same graph.
+
+`difficulty` = sigmoid({bias} {easiness:+} * easiness {gap:+} * gap {words:+} * ln(1 + words)): it ranks requests and is
+not a probability. Money is decided by p(small) and p(large).
+"""
+LIMITS = """## What supervises what
+- **p(small), p(large)**: outcomes of {models} models on {outcomes} prompts. Rows without outcomes have weak
+  labels with small weights: GSM8K-train's number of steps (the fall per step as in LLMRouter's GSM8K-train
+  outcomes), MATH's level, an effort that comes from the source, and our own judgement for everyday requests.
+- **length**: no output lengths of models are known. GSM8K-train has the length of a written solution
+  (characters / 3.2); everything else has a typical length of its kind of task. Expect the right order of
+  magnitude, no more.
+- **domain**: the source's own category.
+- **familiar**: at most {unknown} of the word weight unknown, and near one of {cells} cells of the training rows.
+
+## Known weaknesses
+- Transfer to a source that was not in training is weak: see the held-out table, where 0.5 is random.
+- English dominates. Other languages have only a few everyday sentences each, Chinese exams besides.
+- Everyday requests are labelled by judgement, so calibration there is not measured.
+- Ability 0 and 1 are the models above. A much smaller pair (a 0.5B and a 1.5B model) fails far more often;
+  its order of prompts is similar, its p(good) is not.
+- The kept share of quality is an average over the training mix; another mix of requests keeps another share.
+"""
+
+
+def table(title, rows):
+    names = list(next(iter(rows.values())))
+    lines = [f"### {title}", "", "| | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    lines += [f"| {key} | " + " | ".join(str(value) for value in values.values()) + " |" for key, values in rows.items()]
+    return "\n".join(lines) + "\n\n"
+
+
+def text(data, report, config):
+    count = collections.Counter(row["source"] for row in data.rows)
+    out = HEAD.format(buckets=f"{data.spec['buckets']:,}", size=config["size"], dense=data.spec["dense_count"], hidden=config["hidden"], **config["difficulty"])
+    out += "\n## Measured\nAPGR: share of the gap between the two models that is recovered, averaged over thresholds; 0.5 is random.\n`words` is the word count alone.\n\n"
+    out += table("dev: RouteLLM's outcomes, Mixtral-8x7B against GPT-4 (never used to choose anything)", report["dev"])
+    if "held_out" in report:
+        out += table("The whole group of sources left out of training", report["held_out"])
+    out += table("Unseen prompts of sources in training (4 folds)", report["within"])
+    out += table("Calibration on unseen prompts (15 bins)", report["calibration"])
+    out += "Domain accuracy on unseen prompts: " + ", ".join(f"{k} {v}" for k, v in report["domains"].items()) + ".\n\n"
+    out += "Kept share of the large model's quality → tolerated gap p(large) − p(small): " + ", ".join(f"{s} → {g}" for s, g in report["quality"]) + ".\n\n"
+    out += LIMITS.format(models=len(data.models), outcomes=sum(bool(row["outcomes"]) for row in data.rows), unknown=f"{report['unknown_words_tolerated']:.0%}", cells=config["cells"])
+    out += "\n## Data\nUsed:\n\n| source | rows | licence |\n|---|---:|---|\n"
+    groups = collections.Counter()
+    for source, n in count.items():
+        groups[sources.used_key(source)] += n
+    out += "".join(f"| {key} | {n} | {sources.USED[key]} |\n" for key, n in sorted(groups.items()))
+    out += "\nLeft out:\n\n| source | rows | why |\n|---|---:|---|\n"
+    left = collections.Counter()
+    for source, (n, reason) in data.excluded.items():
+        left[reason] += n
+    names = {reason: key for key, reason in sources.EXCLUDED.items()}
+    out += "".join(f"| {names[reason]} | {n} | {reason} |\n" for reason, n in sorted(left.items()))
+    return out

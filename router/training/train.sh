@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Makes router/model/ anew: train.sh DATA, where DATA holds train/ and dev/ (or the training files).
+# Needs python3 with venv; packages go to a virtual environment in the cache, pinned by requirements.txt.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+data=${1:?usage: train.sh DATA}
+[[ -d $data/train ]] && data=$data/train
+cache=${TOLLGATE_CACHE:-$HOME/.cache/tollgate}/training
+mkdir -p "$cache"
+if ! cmp -s "$here/requirements.txt" "$cache/venv/requirements.txt"; then
+    echo '==> installing the training packages'
+    python3 -m venv "$cache/venv"
+    "$cache/venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
+    cp "$here/requirements.txt" "$cache/venv/requirements.txt"
+fi
+root=$(cd "$here/../.." && pwd)
+# The library embeds the graph at compile time; any file will do while features are extracted.
+[[ -e $root/router/model/router.onnx ]] || { mkdir -p "$root/router/model"; : > "$root/router/model/router.onnx"; }
+(cd "$root" && cargo build --release --locked --quiet -p tollgate-router --bin router-features)
+target=${CARGO_TARGET_DIR:-$root/target}
+# One thread: sums in one order, so that the graph comes out the same.
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1
+nice -n 10 "$cache/venv/bin/python" "$here/train.py" "$data" --features "$target/release/router-features" --work "$cache/work" --model "$root/router/model" "${@:2}"
