@@ -1,6 +1,8 @@
 //! The shipped graph on ONNX Runtime: it loads, it is fast enough, and it puts everyday requests in a
 //! sane order. Needs the library (`tollgate models pull onnxruntime`, or TOLLGATE_ONNXRUNTIME).
 
+#![expect(clippy::unwrap_used, reason = "a test: a failure is its message")]
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
