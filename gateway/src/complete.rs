@@ -37,12 +37,7 @@ pub async fn complete(app: Arc<App>, mut call: Call) -> Result<Response<Body>, F
             return Err(fault);
         }
     };
-    let head = reply::Head::new(&route, &answer, &call);
-    if chat.stream {
-        reply::stream(head, answer, booking, call.seat)
-    } else {
-        reply::whole(head, answer, booking).await
-    }
+    reply::reply(reply::Head::new(&route, &answer), answer, booking, call.seat).await
 }
 
 /// Decides a chat completion request without calling a model: `POST /v1/decision`.

@@ -1,7 +1,11 @@
 //! Sending: the best candidate first, and on a failure before its first byte the next that can be paid.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tollgate_router::Decision;
 
@@ -11,7 +15,7 @@ use crate::plan::Plan;
 use crate::request::Ask;
 use crate::upstream::{Failure, Upstream};
 use crate::wire::error::Fault;
-use crate::wire::openai::Chat;
+use crate::wire::openai::{Answer as Whole, Chat};
 
 /// A decided request.
 #[derive(Debug)]
@@ -28,17 +32,31 @@ pub struct Route<'a> {
     pub decision: &'a Decision,
 }
 
-/// An engine's answer, its head only.
+/// Longest whole answer taken from an engine, bytes.
+const LONGEST_ANSWER: usize = 64 << 20;
+
+/// An engine's answer.
 #[derive(Debug)]
 pub struct Answer {
-    /// Head and unread body.
-    pub response: Response<Incoming>,
+    /// What the engine says it is.
+    pub content_type: Option<HeaderValue>,
+    /// The answer itself.
+    pub body: AnswerBody,
     /// Name of the engine.
     pub engine: String,
     /// Longest pause tolerated in its body.
-    pub idle: std::time::Duration,
+    pub idle: Duration,
     /// What went wrong before, if this is not the model selected.
     pub fallback: Option<String>,
+}
+
+/// An answer as it was asked for.
+#[derive(Debug)]
+pub enum AnswerBody {
+    /// Unread: it is relayed as it comes.
+    Stream(Incoming),
+    /// Read, and known to be a chat answer: until then another model can still be tried.
+    Whole(Bytes),
 }
 
 /// Sends the request to the candidates in turn until one answers.
@@ -59,9 +77,9 @@ pub async fn send(route: &Route<'_>, body: &Bytes, booking: &mut Booking, id: &s
             continue;
         }
         match attempt(route, body, booking, (place, upstream), id).await {
-            Ok(response) => {
+            Ok((content_type, body)) => {
                 let (engine, idle) = (upstream.name().to_owned(), upstream.idle_timeout());
-                return Ok(Answer { response, engine, idle, fallback: told });
+                return Ok(Answer { content_type, body, engine, idle, fallback: told });
             }
             Err(failure) => {
                 booking.unsent();
@@ -85,12 +103,43 @@ async fn attempt(
     booking: &mut Booking,
     (place, upstream): (usize, &Upstream),
     id: &str,
-) -> Result<Response<Incoming>, Failure> {
+) -> Result<(Option<HeaderValue>, AnswerBody), Failure> {
     let model = &route.app.catalog.models()[place];
     let bound = route.decision.verdicts[place].output_cap;
     let rewritten = route.chat.rewrite(body, &model.upstream_model, Some(bound));
     booking.sending();
     let answer = upstream.chat(rewritten, id).await;
     booking.answered();
-    answer
+    let response = answer?;
+    let content_type = response.headers().get(CONTENT_TYPE).cloned();
+    if route.chat.stream {
+        return Ok((content_type, AnswerBody::Stream(response.into_body())));
+    }
+    let waiting = Instant::now();
+    let whole = read_whole(response, upstream, route.app.limits.answer_wait).await;
+    booking.waited(waiting.elapsed());
+    Ok((content_type, AnswerBody::Whole(whole?)))
+}
+
+async fn read_whole(
+    response: Response<Incoming>,
+    upstream: &Upstream,
+    wait: Duration,
+) -> Result<Bytes, Failure> {
+    let engine = || upstream.name().to_owned();
+    let reading = Limited::new(response.into_body(), LONGEST_ANSWER).collect();
+    let body = match tokio::time::timeout(wait, reading).await {
+        Err(_) => return Err(Failure::Slow { engine: engine(), waited: wait }),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return Err(Failure::Garbled { engine: engine() });
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(engine = upstream.name(), %error, "the engine broke off in the middle of an answer");
+            return Err(Failure::Broken { engine: engine() });
+        }
+        Ok(Ok(body)) => body.to_bytes(),
+    };
+    let is_answer =
+        std::str::from_utf8(&body).ok().and_then(Whole::read).is_some_and(|answer| answer.is_answer());
+    if is_answer { Ok(body) } else { Err(Failure::Garbled { engine: engine() }) }
 }

@@ -5,24 +5,18 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tollgate_policies::Usd;
+use tollgate_policies::{Usage, Usd};
 
 use crate::booking::{Booking, Outcome, Settled, micros};
-use crate::call::Call;
 use crate::decision;
-use crate::dispatch::{Answer, Route};
+use crate::dispatch::{Answer, AnswerBody, Route};
 use crate::layer::admit::Seat;
 use crate::ledger::{ReceiptStatus, now_ms};
 use crate::relay::Relay;
 use crate::request::Body;
-use crate::upstream::Failure;
 use crate::wire::error::Fault;
 use crate::wire::openai::Answer as Whole;
 use crate::wire::sse::{BYTES_PER_TOKEN, Meter};
-
-/// Longest whole answer taken from an engine, bytes.
-const LONGEST_ANSWER: usize = 64 << 20;
 
 const MODEL: HeaderName = HeaderName::from_static("x-tollgate-model");
 const ROUTE: HeaderName = HeaderName::from_static("x-tollgate-route");
@@ -46,7 +40,7 @@ pub struct Head<'a> {
 impl<'a> Head<'a> {
     /// Headers that say what was decided and why.
     #[must_use]
-    pub fn new(route: &'a Route<'a>, answer: &Answer, _call: &Call) -> Head<'a> {
+    pub fn new(route: &'a Route<'a>, answer: &Answer) -> Head<'a> {
         let mut headers = HeaderMap::with_capacity(16);
         let reason = match &answer.fallback {
             Some(why) => format!("fallback: {why}; {}", route.decision.reason),
@@ -111,76 +105,46 @@ impl Figures {
     }
 }
 
-/// Streams the answer; it is settled at its end.
+/// Passes an answer on.
 ///
 /// # Errors
-/// None today; the signature is that of [`whole`].
-pub fn stream(
-    mut head: Head<'_>,
-    answer: Answer,
-    booking: Booking,
-    seat: Option<Seat>,
-) -> Result<Response<Body>, Fault> {
-    let figures = Figures::of(&booking);
-    head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    let meter = Meter::new(&figures.model, head.route.chat.wants_usage);
-    let content_type = answer.response.headers().get(CONTENT_TYPE).cloned();
-    let body = answer.response.into_body();
-    let relay = Relay::new(body, meter, booking, (&answer.engine, answer.idle), seat);
-    Ok(head.finish(&figures, content_type, Body::Relay(Box::new(relay))))
-}
-
-/// Reads the whole answer, settles, and passes it on with what it cost.
-///
-/// # Errors
-/// [`Fault::Upstream`] if the answer breaks off or is none; [`Fault::Ledger`] if it cannot be booked.
-pub async fn whole(
+/// [`Fault::Ledger`] if a whole answer cannot be booked; a stream is settled at its end.
+pub async fn reply(
     mut head: Head<'_>,
     answer: Answer,
     mut booking: Booking,
+    seat: Option<Seat>,
 ) -> Result<Response<Body>, Fault> {
-    let content_type = answer.response.headers().get(CONTENT_TYPE).cloned();
-    let waiting = std::time::Instant::now();
-    let reading = Limited::new(answer.response.into_body(), LONGEST_ANSWER).collect();
-    let read = tokio::time::timeout(answer.idle.max(head.route.app.limits.answer_wait), reading).await;
-    booking.waited(waiting.elapsed());
-    let engine = answer.engine;
-    let body = match read {
-        Err(_) => return fail(booking, Failure::Slow { engine, waited: waiting.elapsed() }).await,
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return fail(booking, Failure::Garbled { engine }).await;
+    match answer.body {
+        AnswerBody::Stream(body) => {
+            let figures = Figures::of(&booking);
+            head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            let meter = Meter::new(&figures.model, head.route.chat.wants_usage);
+            let relay = Relay::new(body, meter, booking, (&answer.engine, answer.idle), seat);
+            Ok(head.finish(&figures, answer.content_type, Body::Relay(Box::new(relay))))
         }
-        Ok(Err(error)) => {
-            tracing::warn!(engine, %error, "the engine broke off in the middle of an answer");
-            return fail(booking, Failure::Broken { engine }).await;
+        AnswerBody::Whole(body) => {
+            booking.token();
+            let (body, usage, estimated) = read(&body, &booking);
+            let figures = Figures::of(&booking);
+            let outcome = Outcome { status: ReceiptStatus::Ok, usage, estimated };
+            let Settled { cost, saved } = booking.settle(outcome).await?;
+            head.headers.insert(COST, usd(cost));
+            head.headers.insert(SAVED, usd(saved));
+            Ok(head.finish(&figures, answer.content_type, Body::full(body)))
         }
-        Ok(Ok(body)) => body.to_bytes(),
-    };
-    booking.token();
-    let Some((text, parsed)) = parse(&body) else { return fail(booking, Failure::Garbled { engine }).await };
+    }
+}
+
+/// A whole answer named after the catalogue's model, with its usage; estimated if the engine reports none.
+fn read(body: &Bytes, booking: &Booking) -> (Bytes, Usage, bool) {
+    let parsed = std::str::from_utf8(body).ok().and_then(|text| Some((text, Whole::read(text)?)));
+    // It was an answer when it was taken from the engine.
+    let Some((text, parsed)) = parsed else { return (body.clone(), booking.estimated(0), true) };
     let counted = (parsed.message_bytes() as u64).div_ceil(BYTES_PER_TOKEN);
-    let (usage, estimated) =
-        parsed.usage().map_or_else(|| (booking.estimated(counted), true), |usage| (usage, false));
-    let body = parsed.relabel(text, &body, booking.model());
-    let figures = Figures::of(&booking);
-    let Settled { cost, saved } =
-        booking.settle(Outcome { status: ReceiptStatus::Ok, usage, estimated }).await?;
-    head.headers.insert(COST, usd(cost));
-    head.headers.insert(SAVED, usd(saved));
-    Ok(head.finish(&figures, content_type, Body::full(body)))
-}
-
-fn parse(body: &Bytes) -> Option<(&str, Whole<'_>)> {
-    let text = std::str::from_utf8(body).ok()?;
-    let answer = Whole::read(text)?;
-    answer.is_answer().then_some((text, answer))
-}
-
-/// Settles what a failed answer is known to have used, which without its usage is the prompt.
-async fn fail(booking: Booking, failure: Failure) -> Result<Response<Body>, Fault> {
-    let usage = booking.estimated(0);
-    booking.settle(Outcome { status: ReceiptStatus::Error, usage, estimated: true }).await?;
-    Err(Fault::Upstream(failure))
+    let reported = parsed.usage();
+    let usage = reported.unwrap_or_else(|| booking.estimated(counted));
+    (parsed.relabel(text, body, booking.model()), usage, reported.is_none())
 }
 
 fn usd(amount: Usd) -> HeaderValue {

@@ -43,7 +43,8 @@ struct Readiness {
     waiting_for: Vec<String>,
 }
 
-/// Ready when some model can answer and the ledger can be written: a gateway with one engine of two still serves.
+/// Ready when the workers have begun, some model can answer and the ledger can be written: a gateway that loses one
+/// engine of two still serves.
 /// What is missing is told either way.
 fn readiness(app: &App) -> Response<Body> {
     let mut waiting_for: Vec<String> = Vec::new();
@@ -56,7 +57,7 @@ fn readiness(app: &App) -> Response<Body> {
             }
         }
     }
-    let mut ready = usable;
+    let mut ready = usable && !app.upstreams.iter().any(|upstream| upstream.beginning());
     if !app.ledger.is_writable() {
         waiting_for.push("the ledger cannot be written".to_owned());
         ready = false;

@@ -85,6 +85,12 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
     let policies = config.policies.load(&config.models)?;
     let library = config.router.onnxruntime.clone().map_or_else(models::onnxruntime, Ok)?;
     let scorer = Scorer::load(&library, config.router.sessions)?;
+    // Model files before the ledger: a start that cannot work writes nothing.
+    for engine in &config.engines {
+        if let EngineKind::Embedded(embedded) = &engine.kind {
+            models::resolve(&embedded.model)?;
+        }
+    }
     let path = path_of_url(&config.ledger_url, &config.data_dir)?;
     let (ledger, recovery) = Ledger::open(&path)?;
     let (keys, store) = (Arc::new(Keys::new(config.server.effective_auth())), KeyStore::open(&path)?);

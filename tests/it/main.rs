@@ -1,3 +1,17 @@
 //! The integration tests, one module a topic, all in one binary so that they link once.
+#![expect(clippy::panic, reason = "a test reports a failed expectation by panicking")]
 
+mod budget;
+mod chat;
+mod cost;
+mod crash;
+mod errors;
 mod harness;
+mod keys;
+mod observe;
+mod policy;
+mod real;
+mod stage;
+mod start;
+mod stream;
+mod trouble;

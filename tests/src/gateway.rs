@@ -26,7 +26,8 @@ pub struct Gateway {
 
 impl Gateway {
     pub(crate) async fn start(home: &Home, args: &[&str]) -> Self {
-        let mut command = home.command(&["serve", "--config", "tollgate.toml", "--data-dir", "data"]);
+        let mut command =
+            home.command(&["serve", "--json", "--config", "tollgate.toml", "--data-dir", "data"]);
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the tollgate binary runs");
         let (sender, mut log) = watch::channel(String::new());
@@ -126,10 +127,9 @@ async fn collect(stream: impl AsyncRead + Unpin, log: Arc<watch::Sender<String>>
     }
 }
 
-/// The address in the line that says the gateway is ready.
+/// The address in the line that says the gateway is ready: `{"listening": "http://127.0.0.1:40001"}`.
 fn address(log: &str) -> Option<SocketAddr> {
-    let line = log.lines().find(|line| line.contains("listening on"))?;
-    let (_, rest) = line.split_once("listening on")?;
-    let rest = rest.trim_start().trim_start_matches("http://");
-    rest.split(|c: char| !(c.is_ascii_digit() || ".:[]".contains(c))).next()?.parse().ok()
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let urls = lines.filter_map(|line| line["listening"].as_str().map(str::to_owned));
+    urls.filter_map(|url| url.trim_start_matches("http://").parse().ok()).next()
 }

@@ -23,6 +23,10 @@ use labels::{FirstSeen, Known};
 use money::MoneyCounter;
 use series::Series;
 
+/// Values of `reason` on `tollgate_fail_open_total`.
+const FAIL_OPEN_REASONS: [&str; 1] = ["classifier"];
+/// Values of `reason` on `tollgate_fallbacks_total`.
+const FALLBACK_REASONS: [&str; 6] = ["unreachable", "broken", "timeout", "busy", "status", "garbled"];
 /// Teams that get a label of their own.
 const TEAMS: usize = 200;
 
@@ -145,7 +149,7 @@ impl Metrics {
     pub fn new() -> prometheus::Result<Arc<Metrics>> {
         let registry = Registry::new();
         let new = Registrar(&registry);
-        Ok(Arc::new(Metrics {
+        let metrics = Arc::new(Metrics {
             requests: new.counters(&series::REQUESTS)?,
             in_flight: new.int_gauge(&series::IN_FLIGHT)?,
             fail_open: new.counters(&series::FAIL_OPEN)?,
@@ -180,7 +184,11 @@ impl Metrics {
             teams: FirstSeen::new(TEAMS),
             sources: Mutex::new(Vec::new()),
             registry,
-        }))
+        });
+        // A series that appears with its first event hides that event from `rate`.
+        FAIL_OPEN_REASONS.iter().for_each(|reason| drop(metrics.fail_open.with_label_values(&[reason])));
+        FALLBACK_REASONS.iter().for_each(|reason| drop(metrics.fallbacks.with_label_values(&[reason])));
+        Ok(metrics)
     }
 
     /// Catalogue names that may be label values.

@@ -28,6 +28,14 @@ impl Upstream {
         if self.breaker.closed() { None } else { Some("fails at present".to_owned()) }
     }
 
+    /// Whether its worker is being started for the first time, which a new gateway waits for before it is ready.
+    #[must_use]
+    pub fn beginning(&self) -> bool {
+        self.worker
+            .as_ref()
+            .is_some_and(|worker| worker.restarts() == 0 && matches!(worker.state(), State::Starting { .. }))
+    }
+
     /// What the router weighs it by.
     #[must_use]
     pub fn live(&self) -> Live {

@@ -245,13 +245,16 @@ impl Fault {
     }
 }
 
-/// The nearest objection, then what stood against every model.
+/// What stood against every model, and what helps.
 fn no_candidate(none: &NoCandidate) -> String {
-    let mut message = none.to_string();
+    let mut message = "no model can answer this request".to_owned();
     for verdict in &none.verdicts {
         if let Some(why) = &verdict.refused {
             message.push_str(&format!("; {}: {why}", verdict.model));
         }
+    }
+    if none.kind == Objection::MaxCost {
+        message.push_str(" (raise x-tollgate-max-cost-usd, or lower max_tokens)");
     }
     message
 }

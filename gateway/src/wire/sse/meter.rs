@@ -48,7 +48,7 @@ pub struct Meter {
     pub reported: Option<Priced>,
     /// Whether a choice has ended: the answer is whole even if no terminator follows.
     pub finished: bool,
-    /// Whether the engine sent an error instead of going on.
+    /// Whether the engine sent an error, or what is not JSON, instead of going on.
     pub failed: bool,
     /// Whether the terminator came.
     pub done: bool,
@@ -83,7 +83,8 @@ impl Meter {
             self.done = true;
             return self.tail.put_slice(frame);
         }
-        if data.starts_with(b"{\"error\"") || frame.starts_with(b"event: error") {
+        let torn = serde_json::from_slice::<serde::de::IgnoredAny>(&data).is_err();
+        if torn || data.starts_with(b"{\"error\"") || frame.starts_with(b"event: error") {
             self.failed = true;
             return;
         }

@@ -1,0 +1,177 @@
+//! A worker with a real model, over HTTP: answers, streams, limits, stop strings, seeds, errors.
+#![cfg(feature = "llama")]
+
+mod support;
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use support::{ask, ask_with, call, chat, get, shared, stream, streamed_text, text};
+
+const STORY: &str = "Tell me a short story about a fox.";
+
+#[tokio::test]
+async fn an_answer_has_the_shape_that_clients_expect() {
+    let (status, answer) = chat(shared().await, &ask("Say hello.", 8)).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(answer["object"], "chat.completion");
+    assert_eq!(answer["model"], "SmolLM2-135M-Instruct.Q4_1");
+    assert!(answer["id"].as_str().unwrap().starts_with("chatcmpl-"));
+    assert!(!text(&answer).is_empty());
+    let usage = &answer["usage"];
+    let count = |name: &str| usage[name].as_u64().unwrap();
+    assert!(count("prompt_tokens") > 5 && (1..=8).contains(&count("completion_tokens")), "{usage}");
+    assert_eq!(count("total_tokens"), count("prompt_tokens") + count("completion_tokens"));
+    assert!(count("engine_us") > 0);
+    assert_eq!(usage["prompt_tokens_details"]["cached_tokens"], 0);
+}
+
+#[tokio::test]
+async fn a_stream_says_the_same_as_a_whole_answer() {
+    // On a worker of their own: other requests in the same batch may change the last bits of a sum.
+    let address = support::start(support::options()).await;
+    for prompt in [STORY, "Write the numbers from one to ten in Japanese: 一、二、", "List three emoji 🦊🚀"]
+    {
+        let (_, whole) = chat(&address, &ask(prompt, 48)).await;
+        let (_, again) = chat(&address, &ask(prompt, 48)).await;
+        assert_eq!(text(&whole), text(&again), "greedy answers repeat");
+        let chunks = stream(&address, &ask_with(prompt, 48, json!({"stream": true}))).await;
+        assert_eq!(streamed_text(&chunks), text(&whole));
+        assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
+        let last = chunks.last().unwrap();
+        assert_eq!(last["choices"][0]["finish_reason"], whole["choices"][0]["finish_reason"]);
+        assert!(chunks.iter().all(|chunk| chunk.get("usage").is_none()), "usage only when asked for");
+    }
+}
+
+#[tokio::test]
+async fn usage_comes_in_a_last_chunk_of_its_own_when_asked_for() {
+    let more = json!({"stream": true, "stream_options": {"include_usage": true}});
+    let chunks = stream(shared().await, &ask_with(STORY, 5, more)).await;
+    let (last, others) = chunks.split_last().unwrap();
+    assert_eq!(last["choices"], json!([]));
+    assert_eq!(last["usage"]["completion_tokens"], 5);
+    assert!(others.iter().all(|chunk| chunk["usage"] == Value::Null && chunk.get("usage").is_some()));
+}
+
+#[tokio::test]
+async fn max_tokens_cuts_and_says_so() {
+    for (name, limit) in [("max_tokens", 1), ("max_completion_tokens", 7)] {
+        let mut body = ask(STORY, 50);
+        body.as_object_mut().unwrap().remove("max_tokens");
+        body[name] = json!(limit);
+        let (_, answer) = chat(shared().await, &body).await;
+        assert_eq!(answer["usage"]["completion_tokens"], limit);
+        assert_eq!(answer["choices"][0]["finish_reason"], "length");
+    }
+    let (_, answer) = chat(shared().await, &ask("What is 1+1? Answer with one word.", 200)).await;
+    assert_eq!(answer["choices"][0]["finish_reason"], "stop");
+}
+
+#[tokio::test]
+async fn stop_strings_end_the_answer_and_are_not_shown() {
+    let address = support::start(support::options()).await;
+    let (_, whole) = chat(&address, &ask(STORY, 60)).await;
+    let whole = text(&whole);
+    // A piece from the middle that begins and ends inside words, so that it spans several tokens.
+    let middle: Vec<char> = whole.chars().skip(25).take(9).collect();
+    let stop: String = middle.into_iter().collect();
+    let expected = &whole[..whole.find(&stop).unwrap()];
+    for more in [json!({"stop": stop}), json!({"stop": ["never said", stop], "stream": false})] {
+        let (_, answer) = chat(&address, &ask_with(STORY, 60, more)).await;
+        assert_eq!(text(&answer), expected);
+        assert_eq!(answer["choices"][0]["finish_reason"], "stop");
+    }
+    let chunks = stream(&address, &ask_with(STORY, 60, json!({"stop": [stop], "stream": true}))).await;
+    assert_eq!(streamed_text(&chunks), expected);
+}
+
+#[tokio::test]
+async fn the_seed_decides_a_random_answer() {
+    let address = support::start(support::options()).await;
+    let with_seed = |seed: u64| ask_with(STORY, 30, json!({"temperature": 1.0, "top_p": 1.0, "seed": seed}));
+    let (_, first) = chat(&address, &with_seed(1)).await;
+    let (_, again) = chat(&address, &with_seed(1)).await;
+    let (_, other) = chat(&address, &with_seed(2)).await;
+    assert_eq!(text(&first), text(&again));
+    assert_ne!(text(&first), text(&other));
+}
+
+#[tokio::test]
+async fn a_prompt_begun_before_is_not_read_again() {
+    let address = support::start(support::options()).await;
+    let system = "You are a careful assistant. ".repeat(20);
+    let talk = |question: &str| {
+        let messages = json!([{"role": "system", "content": system}, {"role": "user", "content": question}]);
+        ask_with("", 4, json!({"messages": messages, "cache_prompt": true}))
+    };
+    let (_, first) = chat(&address, &talk("Hi")).await;
+    let (_, second) = chat(&address, &talk("What is a fox?")).await;
+    let cached = |answer: &Value| answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap();
+    assert_eq!(cached(&first), 0);
+    let prompt = second["usage"]["prompt_tokens"].as_u64().unwrap();
+    assert!(cached(&second) > 100 && cached(&second) < prompt, "{second}");
+    let (_, third) = chat(&address, &talk("What is a fox?")).await;
+    assert_eq!(cached(&third), prompt - 1, "all but the token whose logits are needed");
+}
+
+#[tokio::test]
+async fn a_prompt_too_long_for_the_context_is_refused_and_a_long_answer_is_cut() {
+    let long = "word ".repeat(1500);
+    let (status, error) = chat(shared().await, &ask(&long, 5)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(error["error"]["code"], "context_length_exceeded");
+    assert_eq!(error["error"]["param"], "messages");
+    assert!(error["error"]["message"].as_str().unwrap().contains("1024 tokens"), "{error}");
+    // An answer may ask for more than there is room for: it ends where the context ends.
+    let mut options = support::options();
+    options.context = 64;
+    let address = support::start(options).await;
+    let (_, answer) = chat(&address, &ask(STORY, 5000)).await;
+    assert_eq!(answer["choices"][0]["finish_reason"], "length");
+    assert_eq!(answer["usage"]["total_tokens"], 64);
+}
+
+#[tokio::test]
+async fn mistakes_are_named_in_the_openai_shape() {
+    let cases: [(&[u8], &str, &str); 6] = [
+        (b"{\"messages\": [", "", "invalid_json"),
+        (b"\"\xff\xfe\"", "", "invalid_json"),
+        (b"{}", "messages", "invalid_value"),
+        (br#"{"messages": []}"#, "messages", "invalid_value"),
+        (
+            br#"{"messages": [{"role": "user", "content": "x"}], "temperature": 9}"#,
+            "temperature",
+            "invalid_value",
+        ),
+        (br#"{"messages": [{"role": "user", "content": "x"}], "n": 3}"#, "n", "unsupported_parameter"),
+    ];
+    for (body, param, code) in cases {
+        let (status, answer) = call(shared().await, "POST", "/v1/chat/completions", body.to_vec()).await;
+        let error = &answer["error"];
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        assert_eq!(error["type"], "invalid_request_error");
+        assert_eq!(error["code"], code, "{answer}");
+        assert_eq!(error["param"].as_str().unwrap_or(""), param);
+        assert!(!error["message"].as_str().unwrap().is_empty());
+    }
+    let huge = vec![b' '; 17 << 20];
+    assert_eq!(
+        call(shared().await, "POST", "/v1/chat/completions", huge).await.0,
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
+    assert_eq!(
+        call(shared().await, "GET", "/v1/chat/completions", Vec::new()).await.0,
+        StatusCode::METHOD_NOT_ALLOWED
+    );
+    assert_eq!(get(shared().await, "/nowhere").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_model_is_listed_with_its_facts() {
+    let (status, list) = get(shared().await, "/v1/models").await;
+    assert_eq!(status, StatusCode::OK);
+    let model = &list["data"][0];
+    assert_eq!(model["id"], "SmolLM2-135M-Instruct.Q4_1");
+    assert_eq!(model["meta"]["context"], support::CONTEXT);
+    assert_eq!(model["meta"]["architecture"], "llama");
+}

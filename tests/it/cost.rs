@@ -1,0 +1,106 @@
+//! Money, exact to the nanodollar, against values worked out by hand.
+
+use serde_json::Value;
+use tollgate_tests::upstream::{Chat, Tokens};
+
+use crate::stage::{POLICY, Stage, ask, ask_stream};
+
+/// Price of `small`, tokens reported, cost in USD worked out by hand.
+const CASES: [(&str, Tokens, &str); 6] = [
+    // 1000 × 0.15 + 500 × 0.60 = 150 + 300 µUSD
+    ("{ input = 0.15, output = 0.60 }", Tokens::new(1000, 500), "0.000450"),
+    // 234 × 0.15 + 1000 × 0.075 + 567 × 0.60 + 100 = 35.1 + 75 + 340.2 + 100 µUSD
+    (
+        "{ input = 0.15, cached_input = 0.075, output = 0.60, per_request = 0.0001 }",
+        Tokens { prompt: 1234, cached: 1000, completion: 567, reasoning: 0 },
+        "0.0005503",
+    ),
+    // No price for cached tokens: they cost what others cost. 10 × 2 = 20 µUSD
+    ("{ input = 2, output = 4 }", Tokens { prompt: 10, cached: 9, completion: 0, reasoning: 0 }, "0.000020"),
+    // Reasoning is part of the completion, not added to it: 1 × 1 + 100 × 3 = 301 µUSD
+    (
+        "{ input = 1, output = 3 }",
+        Tokens { prompt: 1, cached: 0, completion: 100, reasoning: 80 },
+        "0.000301",
+    ),
+    // 1 × 37.5 nUSD, rounded up to whole nanodollars
+    ("{ input = 0.0375, output = 0 }", Tokens::new(1, 0), "0.000000038"),
+    // 3 × 33.333 nUSD + 7 × 0.001 nUSD = 100.006 nUSD, rounded up once and not per part
+    ("{ input = 0.033333, output = 0.000001 }", Tokens::new(3, 7), "0.000000101"),
+];
+
+#[tokio::test]
+async fn costs_are_exact_in_header_usage_and_receipt() {
+    for (price, tokens, cost) in CASES {
+        let stage = Stage::with(POLICY, price, "").await;
+        stage.small.answer(Chat::new("ok", 0, 0).tokens(tokens));
+        let reply = stage.client().chat(&ask("small")).await;
+        assert_eq!(reply.header("x-tollgate-cost-usd"), cost, "{price} {tokens:?}");
+        let streamed = stage.client().stream(&ask_stream("small")).await.finish().await;
+        assert_eq!(
+            number(&streamed.usage()["cost_usd"]),
+            cost.parse::<f64>().ok(),
+            "{price} {}",
+            streamed.usage()
+        );
+        let receipts = stage.receipts().await;
+        assert_eq!(receipts.len(), 2);
+        for receipt in &receipts {
+            assert_eq!(receipt["cost"], cost, "{price} {receipt}");
+            assert_eq!(receipt["usage"]["cached_tokens"], tokens.cached);
+            assert_eq!(receipt["usage"]["reasoning_tokens"], tokens.reasoning);
+            assert_eq!(receipt["usage_estimated"], false);
+        }
+    }
+}
+
+/// A cost in JSON: a number, or its exact text.
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.parse().ok())
+}
+
+#[tokio::test]
+async fn dearer_than_the_baseline_is_a_negative_saving() {
+    let stage = Stage::with(POLICY, "{ input = 10, output = 20 }", "").await;
+    let reply = stage.client().chat(&ask("small")).await;
+    // 11 × 10 + 7 × 20 = 250 µUSD against 125 µUSD
+    assert_eq!(reply.header("x-tollgate-cost-usd"), "0.000250");
+    assert_eq!(reply.header("x-tollgate-saved-usd"), "-0.000125");
+}
+
+#[tokio::test]
+async fn an_upstream_without_usage_is_charged_an_estimate_and_says_so() {
+    let stage = Stage::new().await;
+    stage.small.answer(Chat::new("some words without any usage", 0, 0).without_usage());
+    let reply = stage.client().chat(&ask("small")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let streamed = stage.client().stream(&ask_stream("small")).await.finish().await;
+    assert!(streamed.done());
+    for receipt in stage.receipts().await {
+        assert_eq!(receipt["usage_estimated"], true, "{receipt}");
+        let cost: f64 =
+            receipt["cost"].as_str().expect("money is exact text").parse().expect("money is a number");
+        assert!(cost > 0.0, "{receipt}");
+    }
+}
+
+#[tokio::test]
+async fn receipts_say_what_happened() {
+    let stage = Stage::new().await;
+    let client =
+        stage.client().with("x-tollgate-tags", "team=search,tier=small").with("x-tollgate-run", "run-7");
+    let reply = client.chat(&ask("auto")).await;
+    let receipt = stage.receipts().await.pop().expect("one receipt");
+    assert_eq!(receipt["request_id"], reply.header("x-tollgate-request-id"));
+    for (field, value) in
+        [("run", "run-7"), ("route", "small only"), ("model", "small"), ("selected", "small")]
+    {
+        assert_eq!(receipt[field], value, "{receipt}");
+    }
+    assert_eq!(receipt["tags"]["team"], "search");
+    assert_eq!(receipt["policy_name"], "default");
+    assert_eq!(receipt["status"], "ok");
+    assert_eq!(receipt["http_status"], 200);
+    assert_eq!((&receipt["cost"], &receipt["baseline_cost"]), (&"0.0000125".into(), &"0.000125".into()));
+    crate::stage::verified(&stage.home).await;
+}

@@ -1,0 +1,160 @@
+//! Bad input: each a clear error in OpenAI's form that names what is wrong, and never a word to an upstream.
+
+use serde_json::{Value, json};
+use tollgate_tests::client::CHAT;
+
+use crate::stage::{Stage, ask};
+
+/// A body, the field its error must name, and a word its message must hold.
+fn wrong_bodies() -> Vec<(String, Value, &'static str)> {
+    let user = json!([{"role": "user", "content": "hi"}]);
+    let with = |field: &str, value: Value| {
+        let mut body = ask("small");
+        body[field] = value;
+        body.to_string()
+    };
+    vec![
+        (String::new(), Value::Null, "empty"),
+        ("{".to_owned(), Value::Null, "JSON"),
+        ("{\"model\": \"small\", \"messages\": [}".to_owned(), Value::Null, "JSON"),
+        ("[]".to_owned(), Value::Null, "object"),
+        ("null".to_owned(), Value::Null, "object"),
+        ("\"hi\"".to_owned(), Value::Null, "object"),
+        (json!({"model": "small"}).to_string(), "messages".into(), "messages"),
+        (json!({"model": 7, "messages": user}).to_string(), "model".into(), "model"),
+        (with("messages", json!([])), "messages".into(), "messages"),
+        (with("messages", json!("hi")), "messages".into(), "messages"),
+        (with("messages", json!([7])), "messages[0]".into(), "messages"),
+        (with("messages", json!([{"content": "hi"}])), "messages[0].role".into(), "role"),
+        (with("messages", json!([{"role": "user", "content": 7}])), "messages[0].content".into(), "content"),
+        (with("max_tokens", json!("many")), "max_tokens".into(), "max_tokens"),
+        (with("max_tokens", json!(0)), "max_tokens".into(), "max_tokens"),
+        (with("max_tokens", json!(-5)), "max_tokens".into(), "max_tokens"),
+        (with("stream", json!("yes")), "stream".into(), "stream"),
+        (with("n", json!(0)), "n".into(), "n"),
+    ]
+}
+
+#[tokio::test]
+async fn wrong_bodies_name_the_field() {
+    let stage = Stage::new().await;
+    for (body, param, word) in wrong_bodies() {
+        let reply = stage.client().post(CHAT, body.clone()).await;
+        assert_eq!(reply.status, 400, "{body}: {}", reply.text());
+        let error = reply.error();
+        assert_eq!(error["type"], "invalid_request_error", "{body}: {error}");
+        let named = error["param"].as_str().unwrap_or_default();
+        let wanted = param.as_str().unwrap_or_default();
+        assert!(
+            named == wanted || (!wanted.is_empty() && wanted.starts_with(named) && !named.is_empty()),
+            "{body}: {error}"
+        );
+        let message = error["message"].as_str().unwrap_or_default();
+        assert!(message.contains(word), "{body}: {message}");
+        assert!(!reply.header("x-tollgate-request-id").is_empty());
+    }
+    assert_eq!(stage.small.counts().asked + stage.large.counts().asked, 0);
+    assert_eq!(stage.client().chat(&ask("small")).await.status, 200, "and the gateway goes on");
+}
+
+#[tokio::test]
+async fn invalid_utf8_is_told_with_its_place() {
+    let stage = Stage::new().await;
+    let mut body = ask("small").to_string().into_bytes();
+    let place = body.windows(5).position(|window| window == b"Hello").expect("the prompt is in the body");
+    body[place] = 0xff;
+    let reply = stage.client().post(CHAT, body).await;
+    assert_eq!(reply.status, 400);
+    let message = reply.error()["message"].as_str().unwrap_or_default().to_owned();
+    assert!(message.contains("UTF-8") && message.contains(&place.to_string()), "{message}");
+}
+
+#[tokio::test]
+async fn ten_megabytes_are_too_much_and_the_limit_is_named() {
+    let stage = Stage::new().await;
+    let mut body = ask("small");
+    body["messages"][0]["content"] = "x".repeat(10 * 1024 * 1024).into();
+    let reply = stage.client().try_chat(&body).await;
+    // A server may close while the client still writes; if an answer comes, it is the right one.
+    if let Some(reply) = reply {
+        assert_eq!(reply.status, 413, "{}", reply.text());
+        assert!(
+            reply.error()["message"].as_str().is_some_and(|text| text.contains("8388608")),
+            "{}",
+            reply.text()
+        );
+    }
+    assert_eq!(stage.client().chat(&ask("small")).await.status, 200, "and the gateway goes on");
+}
+
+#[tokio::test]
+async fn deep_nesting_is_refused_or_passed_but_never_a_crash() {
+    let stage = Stage::new().await;
+    let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+    let body = format!(
+        "{{\"model\":\"small\",\"x\":{deep},\"messages\":[{{\"role\":\"user\",\"content\":\"hi\"}}]}}"
+    );
+    let status = stage.client().post(CHAT, body).await.status.as_u16();
+    assert!([200, 400].contains(&status), "{status}");
+    assert_eq!(stage.client().chat(&ask("small")).await.status, 200, "and the gateway goes on");
+}
+
+#[tokio::test]
+async fn unknown_models_and_policies_say_what_there_is() {
+    let stage = Stage::new().await;
+    for (model, hint) in [("smal", "small"), ("gpt-9", "small"), ("auto:nope", "default")] {
+        let reply = stage.client().chat(&ask(model)).await;
+        assert_eq!(reply.status, 404, "{model}: {}", reply.text());
+        let error = reply.error();
+        assert_eq!(
+            (&error["code"], &error["param"]),
+            (&"model_not_found".into(), &"model".into()),
+            "{error}"
+        );
+        let message = error["message"].as_str().unwrap_or_default();
+        assert!(message.contains(hint) && message.contains(model.trim_start_matches("auto:")), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_headers_name_the_header() {
+    let stage = Stage::new().await;
+    let wrong = [
+        ("x-tollgate-deadline-ms", "soon"),
+        ("x-tollgate-max-cost-usd", "cheap"),
+        ("x-tollgate-max-cost-usd", "-1"),
+        ("x-tollgate-quality", "1.5"),
+        ("x-tollgate-tags", "team"),
+    ];
+    for (name, value) in wrong {
+        let reply = stage.client().with(name, value).chat(&ask("small")).await;
+        assert_eq!(reply.status, 400, "{name}: {value}: {}", reply.text());
+        assert!(reply.text().contains(name), "{name}: {}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn wrong_paths_and_methods() {
+    let stage = Stage::new().await;
+    let reply = stage.client().get("/v1/nothing").await;
+    assert_eq!(reply.status, 404);
+    assert!(reply.error()["message"].as_str().is_some_and(|text| text.contains("/v1/nothing")));
+    let reply = stage.client().get(CHAT).await;
+    assert_eq!(reply.status, 405);
+    assert_eq!(reply.header("allow"), "POST");
+}
+
+#[tokio::test]
+async fn what_cannot_be_met_is_refused_before_any_spend() {
+    let stage = Stage::new().await;
+    let reply = stage.client().with("x-tollgate-deadline-ms", "1").chat(&ask("auto")).await;
+    assert_eq!(reply.status, 504, "{}", reply.text());
+    let reply = stage.client().with("x-tollgate-max-cost-usd", "0.00000001").chat(&ask("auto")).await;
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    assert!(reply.text().contains("max-cost"), "{}", reply.text());
+    let mut long = ask("auto");
+    long["messages"][0]["content"] = "many words ".repeat(40_000).into();
+    let reply = stage.client().chat(&long).await;
+    assert_eq!((reply.status.as_u16(), &reply.error()["code"]), (400, &"context_length_exceeded".into()));
+    assert_eq!(stage.small.counts().asked + stage.large.counts().asked, 0);
+}

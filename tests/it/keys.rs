@@ -1,0 +1,91 @@
+//! Virtual keys: who may call, what they may call, and that secrets stay secret.
+
+use tollgate_tests::client::{Client, Reply};
+use tollgate_tests::within;
+
+use crate::stage::{Stage, ask};
+
+/// Chats until the gateway has noticed a change of keys and answers 200.
+pub(crate) async fn accepted(client: &Client) -> Reply {
+    until_status(client, 200).await
+}
+
+async fn until_status(client: &Client, status: u16) -> Reply {
+    within("the gateway to notice the change of keys", async {
+        loop {
+            let reply = client.chat(&ask("small")).await;
+            if reply.status == status {
+                return reply;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn once_a_key_exists_one_is_needed() {
+    let stage = Stage::new().await;
+    assert_eq!(stage.client().chat(&ask("small")).await.status, 200, "loopback without keys is open");
+    let key = stage.key(&["--owner", "ada", "--team", "search"]).await;
+    let refused = until_status(&stage.client(), 401).await;
+    assert_eq!(refused.error()["code"], "missing_api_key");
+    assert_eq!(refused.header("x-should-retry"), "false");
+    accepted(&stage.client().key(&key)).await;
+    assert_eq!(stage.client().with("x-api-key", &key).chat(&ask("small")).await.status, 200);
+    let receipt = stage.receipts().await.pop().expect("a receipt");
+    assert_eq!(receipt["team"], "search", "{receipt}");
+    let wrong = stage.client().key("tg-not-a-key").chat(&ask("small")).await;
+    assert_eq!((wrong.status.as_u16(), &wrong.error()["code"]), (401, &"invalid_api_key".into()));
+    assert!(!wrong.text().contains("tg-not-a-key"), "what was presented is not repeated");
+    assert!(stage.client().get("/healthz").await.status.is_success(), "health needs no key");
+}
+
+#[tokio::test]
+async fn a_key_for_one_model_may_not_use_another() {
+    let stage = Stage::new().await;
+    let key = stage.key(&["--name", "narrow", "--model", "small"]).await;
+    let client = stage.client().key(&key);
+    accepted(&client).await;
+    let refused = client.chat(&ask("large")).await;
+    assert_eq!((refused.status.as_u16(), &refused.error()["code"]), (403, &"model_not_allowed".into()));
+    assert!(refused.error()["message"].as_str().is_some_and(|text| text.contains("large")));
+    for _ in 0..3 {
+        assert_eq!(
+            client.chat(&ask("auto")).await.json()["model"],
+            "small",
+            "routing keeps to the key's models"
+        );
+    }
+    assert_eq!(stage.large.counts().asked, 0);
+}
+
+#[tokio::test]
+async fn a_revoked_key_stops_working() {
+    let stage = Stage::new().await;
+    let key = stage.key(&["--name", "leaver"]).await;
+    let client = stage.client().key(&key);
+    accepted(&client).await;
+    stage
+        .home
+        .run(&["keys", "revoke", "leaver", "--config", "tollgate.toml", "--data-dir", "data"])
+        .await
+        .success();
+    until_status(&client, 401).await;
+}
+
+#[tokio::test]
+async fn secrets_are_nowhere_in_clear() {
+    let stage = Stage::new().await;
+    let key = stage.key(&["--name", "ada"]).await;
+    accepted(&stage.client().key(&key)).await;
+    let listed =
+        stage.home.run(&["keys", "list", "--json", "--config", "tollgate.toml", "--data-dir", "data"]).await;
+    assert!(listed.stdout.contains("ada") && !listed.said().contains(&key));
+    assert!(!stage.gateway.log().contains(&key));
+    for file in std::fs::read_dir(stage.home.data()).expect("the data directory is there") {
+        let path = file.expect("its files can be listed").path();
+        let bytes = std::fs::read(&path).expect("its files can be read");
+        assert!(!bytes.windows(key.len()).any(|window| window == key.as_bytes()), "in {}", path.display());
+    }
+}

@@ -1,0 +1,94 @@
+//! Metrics: every series of the contract is there after traffic, with bounded labels.
+
+use tollgate_tests::upstream::Script;
+
+use crate::stage::{Stage, ask, ask_stream};
+
+const SERIES: [&str; 26] = [
+    "gen_ai_client_token_usage_bucket",
+    "gen_ai_client_operation_duration_seconds_bucket",
+    "gen_ai_server_time_to_first_token_seconds_bucket",
+    "gen_ai_server_time_per_output_token_seconds_bucket",
+    "tollgate_requests_total",
+    "tollgate_fail_open_total",
+    "tollgate_cost_usd_total",
+    "tollgate_saved_usd_total",
+    "tollgate_budget_limit_usd",
+    "tollgate_budget_settled_usd",
+    "tollgate_budget_held_usd",
+    "tollgate_budget_price_of_money",
+    "tollgate_difficulty_bucket",
+    "tollgate_overhead_seconds_bucket",
+    "tollgate_score_seconds_bucket",
+    "tollgate_escalations_total",
+    "tollgate_fallbacks_total",
+    "tollgate_engine_up",
+    "tollgate_engine_queue_depth",
+    "tollgate_engine_tokens_per_second",
+    "tollgate_engine_kv_used_ratio",
+    "tollgate_engine_restarts_total",
+    "tollgate_ledger_rows_total",
+    "tollgate_policy_info",
+    "tollgate_overhead_seconds_count",
+    "tollgate_score_seconds_sum",
+];
+
+/// Traffic of every kind: plain, streamed, fallen back, refused.
+async fn traffic(stage: &Stage) {
+    let client = stage.client().with("x-tollgate-tags", "tier=any");
+    client.chat(&ask("auto")).await;
+    client.stream(&ask_stream("auto")).await.finish().await;
+    stage.small.push(Script::status(503));
+    client.chat(&ask("auto")).await;
+    client.chat(&ask("nonsense-model")).await;
+}
+
+#[tokio::test]
+async fn every_series_of_the_contract_is_exported() {
+    let stage = Stage::budget("1.00", "reject").await;
+    traffic(&stage).await;
+    let reply = stage.client().get("/metrics").await;
+    assert!(reply.header("content-type").starts_with("text/plain"));
+    let metrics = stage.gateway.metrics().await;
+    for name in SERIES {
+        assert!(metrics.has(name, &[]), "no {name} in\n{}", reply.text());
+    }
+    assert!(
+        metrics.has("tollgate_requests_total", &[("selected", "small"), ("model", "large")]),
+        "{}",
+        reply.text()
+    );
+    assert!((metrics.sum("tollgate_ledger_rows_total", &[]) - 3.0).abs() < 1e-12);
+    assert!((metrics.sum("tollgate_fallbacks_total", &[]) - 1.0).abs() < 1e-12);
+    assert!((metrics.sum("tollgate_engine_up", &[("engine", "large-engine")]) - 1.0).abs() < 1e-12);
+    // 2 × 12.5 + 125 µUSD
+    assert!((metrics.sum("tollgate_cost_usd_total", &[]) - 0.00015).abs() < 1e-12);
+    assert!((metrics.sum("tollgate_saved_usd_total", &[]) - 0.000225).abs() < 1e-12);
+    assert!(metrics.sum("tollgate_difficulty_count", &[]) >= 3.0);
+}
+
+#[tokio::test]
+async fn labels_are_bounded() {
+    let stage = Stage::new().await;
+    for index in 0..30 {
+        let tags = format!("team=made-up-{index},tier=t{index}");
+        stage.client().with("x-tollgate-tags", &tags).chat(&ask(&format!("made-up-{index}"))).await;
+    }
+    let metrics = stage.gateway.metrics().await;
+    let made_up =
+        metrics.samples.iter().filter(|s| s.labels.values().any(|value| value.starts_with("made-up")));
+    assert_eq!(made_up.count(), 0, "names that callers make up must not become series");
+}
+
+#[tokio::test]
+async fn reports_add_up() {
+    let stage = Stage::new().await;
+    traffic(&stage).await;
+    let args =
+        ["ledger", "report", "--json", "--by", "model", "--config", "tollgate.toml", "--data-dir", "data"];
+    let report = stage.home.run(&args).await.success();
+    let report: serde_json::Value = serde_json::from_str(&report).expect("report --json prints JSON");
+    assert_eq!(report["total"]["cost_usd"], "0.000150", "{report}");
+    assert_eq!(report["total"]["requests"], 3, "{report}");
+    assert_eq!(report["lines"].as_array().map(Vec::len), Some(2), "{report}");
+}

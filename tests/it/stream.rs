@@ -1,0 +1,120 @@
+//! Streams: passed on frame by frame, metered, and settled however they end.
+
+use tollgate_tests::upstream::{Chat, Gate, Script};
+
+use crate::stage::{Stage, ask_stream};
+
+#[tokio::test]
+async fn a_stream_arrives_whole_with_usage_and_cost() {
+    let stage = Stage::new().await;
+    let stream = stage.client().stream(&ask_stream("small")).await;
+    assert_eq!(stream.status, 200);
+    assert!(stream.header("content-type").starts_with("text/event-stream"));
+    assert_eq!(stream.header("x-tollgate-model"), "small");
+    assert!(stream.header("x-tollgate-cost-usd").is_empty(), "the cost is not known when a stream starts");
+    let transcript = stream.finish().await;
+    assert_eq!(transcript.content(), "the small answer");
+    assert!(transcript.done() && transcript.ended);
+    let usage = transcript.usage();
+    assert_eq!((&usage["prompt_tokens"], &usage["completion_tokens"]), (&11.into(), &7.into()));
+    assert!(!usage["cost_usd"].is_null(), "{usage}");
+    for event in transcript.events.iter().filter(|event| !event.is_done()) {
+        assert_eq!(event.json()["model"], "small");
+    }
+}
+
+#[tokio::test]
+async fn usage_is_metered_but_not_shown_unless_asked() {
+    let stage = Stage::new().await;
+    let mut body = ask_stream("small");
+    body.as_object_mut().expect("an object").remove("stream_options");
+    let transcript = stage.client().stream(&body).await.finish().await;
+    assert!(transcript.usage().is_null(), "{:?}", transcript.events);
+    assert!(transcript.events.iter().all(|event| event.is_done() || !event.json()["choices"][0].is_null()));
+    assert!(transcript.done());
+    let receipt = stage.receipts().await.pop().expect("one receipt");
+    assert_eq!((&receipt["cost"], &receipt["usage_estimated"]), (&"0.0000125".into(), &false.into()));
+}
+
+#[tokio::test]
+async fn frames_are_passed_on_as_they_come() {
+    let stage = Stage::new().await;
+    let gate = Gate::closed();
+    stage.small.push(Chat::new("one two three four", 11, 4).gated(2, &gate));
+    let mut stream = stage.client().stream(&ask_stream("small")).await;
+    // The upstream waits after two pieces: both must be here before it goes on.
+    let mut seen = String::new();
+    while seen != "one two " {
+        let event = stream.next().await.expect("an event");
+        seen += event.json()["choices"][0]["delta"]["content"].as_str().unwrap_or_default();
+    }
+    gate.open();
+    assert_eq!(stream.finish().await.content(), "three four");
+}
+
+#[tokio::test]
+async fn unknown_chunk_fields_and_events_are_kept() {
+    let stage = Stage::new().await;
+    let body = concat!(
+        ": keep-alive\n\n",
+        "data: {\"id\":\"a\",\"model\":\"small\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hé\", \"x\" : 1.0}}],\"z\":[ 1 ]}\n\n",
+        "data: {\"id\":\"a\",\"model\":\"small\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+        "data: [DONE]\n\n"
+    );
+    stage.small.push(Script::Raw { content_type: "text/event-stream", body: body.to_owned() });
+    let transcript = stage.client().stream(&ask_stream("small")).await.finish().await;
+    let text = String::from_utf8(transcript.raw).expect("the stream is text");
+    assert!(text.contains("{\"content\":\"hé\", \"x\" : 1.0}"), "{text}");
+    assert!(text.contains("\"z\":[ 1 ]"), "{text}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_pays_for_what_was_produced() {
+    let stage = Stage::budget("1.00", "reject").await;
+    let gate = Gate::closed();
+    stage.small.push(Chat::new(&"word ".repeat(12), 11, 12).gated(8, &gate));
+    let mut stream = stage.client().stream(&ask_stream("small")).await;
+    let id = stream.header("x-tollgate-request-id").to_owned();
+    assert!(stream.next().await.is_some());
+    drop(stream);
+    stage.small.until("the upstream to be let go", |counts| counts.abandoned == 1).await;
+    let receipt = stage.receipt_of(&id).await;
+    assert_eq!(
+        (&receipt["status"], &receipt["usage_estimated"]),
+        (&"cancelled".into(), &true.into()),
+        "{receipt}"
+    );
+    let cost: f64 =
+        receipt["cost"].as_str().expect("money is exact text").parse().expect("money is a number");
+    assert!(cost > 0.0, "{receipt}");
+    assert!(
+        cost <= receipt["held"].as_str().and_then(|held| held.parse().ok()).expect("held is money"),
+        "{receipt}"
+    );
+    let metrics = stage
+        .gateway
+        .metrics_reach("the hold's end", |metrics| metrics.sum("tollgate_budget_held_usd", &[]).abs() < 1e-12)
+        .await;
+    assert!((metrics.sum("tollgate_budget_settled_usd", &[]) - cost).abs() < 1e-12);
+}
+
+#[tokio::test]
+async fn an_upstream_that_dies_mid_stream_ends_in_an_error_event() {
+    for fault in
+        [Chat::new("one two three", 11, 3).cut_after(2), Chat::new("one two three", 11, 3).garbage_after(2)]
+    {
+        let stage = Stage::budget("1.00", "reject").await;
+        stage.small.push(fault);
+        let transcript = stage.client().stream(&ask_stream("small")).await.finish().await;
+        assert!(transcript.ended, "the stream must end as HTTP wants it");
+        let errors =
+            transcript.events.iter().filter(|event| !event.is_done() && event.json()["error"].is_object());
+        let errors: Vec<_> = errors.map(|event| event.json()["error"].clone()).collect();
+        assert_eq!(errors.len(), 1, "{:?}", transcript.events);
+        assert!(errors[0]["message"].is_string() && errors[0]["type"].is_string(), "{errors:?}");
+        let receipt = stage.receipts().await.pop().expect("one receipt");
+        assert_eq!(receipt["status"], "error", "{receipt}");
+        assert_ne!(receipt["cost"], "0.000000", "what was produced is paid for: {receipt}");
+        assert!(stage.gateway.metrics().await.sum("tollgate_budget_held_usd", &[]).abs() < 1e-12);
+    }
+}
