@@ -17,7 +17,7 @@ DEBUG   := $(TARGET)/debug/tollgate
 DATA    ?= ../shared/data
 ARGS    ?=
 
-.PHONY: help setup build demo test fmt lint doc unit test-models deny train bench bench-router bench-engine clients
+.PHONY: help setup build demo test fmt lint doc unit test-models deny train
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s'|'
@@ -67,16 +67,3 @@ deny: ## licences, advisories and duplicate versions of the dependencies
 
 train: setup ## make the classifier anew: make train DATA=folder
 	router/training/train.sh $(DATA)
-
-bench: build ## gateway overhead against a bare hyper proxy, alternating in one run
-	@scripts/setup.sh bench
-	tests/bench/run.sh $(ARGS)
-
-bench-router: ## routing quality and latency tables: make bench-router DATA=folder
-	@scripts/setup.sh build
-	cargo build --release --locked -p tollgate
-	$(RELEASE) models pull onnxruntime
-	cargo run --release --locked -p tollgate-router --bin bench-router -- $(DATA)
-
-clients: test-models ## real SDKs against a real gateway
-	TOLLGATE_BIN=$(abspath $(DEBUG)) tests/clients/run.sh $(ARGS)
