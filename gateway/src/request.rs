@@ -9,6 +9,7 @@ use tollgate_policies::{Policy, Spender, Usd};
 
 use crate::app::App;
 use crate::call::Call;
+use crate::headers::{self, EXPLAIN, MAX_COST, QUALITY, RUN, SESSION, TAGS, invalid};
 use crate::wire::error::Fault;
 use crate::wire::openai::Chat;
 
@@ -18,11 +19,6 @@ pub use crate::body::Body;
 const LONGEST_NAME: usize = 200;
 /// Most tags a request may carry.
 const MOST_TAGS: usize = 32;
-const TAGS: &str = "x-tollgate-tags";
-const MAX_COST: &str = "x-tollgate-max-cost-usd";
-const QUALITY: &str = "x-tollgate-quality";
-const EXPLAIN: &str = "x-tollgate-explain";
-const RUN: &str = "x-tollgate-run";
 
 /// Who asks, on whose account, and under which policy and limits.
 #[derive(Debug)]
@@ -57,6 +53,7 @@ impl Ask {
     /// # Errors
     /// [`Fault::Invalid`] naming the header, [`Fault::UnknownModel`], [`Fault::Forbidden`].
     pub fn read(app: &App, call: &Call, chat: &Chat<'_>) -> Result<Ask, Fault> {
+        headers::check(&call.parts.headers)?;
         let (policy, pinned) = resolve(app, &chat.model)?;
         let key = call.key.as_deref();
         if let (Some(key), Some(model)) = (key, &pinned)
@@ -76,7 +73,7 @@ impl Ask {
             run: run(call)?,
             max_cost: max_cost(call)?,
             quality: quality(call)?,
-            explain: matches!(call.header(EXPLAIN), Some("1" | "true")),
+            explain: explain(call)?,
             tags,
         })
     }
@@ -117,6 +114,14 @@ fn resolve(app: &App, model: &str) -> Result<(Arc<Policy>, Option<String>), Faul
     Ok((Arc::clone(&policies.default), Some(model.to_owned())))
 }
 
+fn explain(call: &Call) -> Result<bool, Fault> {
+    match call.header(EXPLAIN).map(str::trim) {
+        None | Some("" | "0" | "false") => Ok(false),
+        Some("1" | "true") => Ok(true),
+        Some(text) => Err(invalid(EXPLAIN, format!("`{EXPLAIN}` is 1 or 0, not {text:?}"))),
+    }
+}
+
 /// `team=search,env=prod`.
 fn tags(text: &str) -> Result<BTreeMap<String, String>, Fault> {
     let mut tags = BTreeMap::new();
@@ -143,8 +148,7 @@ fn tags(text: &str) -> Result<BTreeMap<String, String>, Fault> {
 }
 
 fn run(call: &Call) -> Result<Option<String>, Fault> {
-    let named =
-        [RUN, "x-session-id"].into_iter().find_map(|name| call.header(name).map(|id| (name, id.trim())));
+    let named = [RUN, SESSION].into_iter().find_map(|name| call.header(name).map(|id| (name, id.trim())));
     match named {
         Some((name, id)) if id.len() > LONGEST_NAME => {
             Err(invalid(name, format!("`{name}` has at most {LONGEST_NAME} bytes")))
@@ -169,10 +173,6 @@ fn quality(call: &Call) -> Result<Option<f64>, Fault> {
         Ok(quality) if (0.0..=1.0).contains(&quality) => Ok(Some(quality)),
         _ => Err(invalid(QUALITY, format!("`{QUALITY}` is a number from 0 to 1, not {text:?}"))),
     }
-}
-
-fn invalid(header: &str, message: String) -> Fault {
-    Fault::invalid(header, "invalid_header", message)
 }
 
 #[cfg(test)]

@@ -125,6 +125,9 @@ async fn wrong_headers_name_the_header() {
         ("x-tollgate-max-cost-usd", "-1"),
         ("x-tollgate-quality", "1.5"),
         ("x-tollgate-tags", "team"),
+        ("x-tollgate-explain", "maybe"),
+        ("x-tollgate-max-cost", "0.01"),
+        ("x-tollgate-deadline", "100"),
     ];
     for (name, value) in wrong {
         let reply = stage.client().with(name, value).chat(&ask("small")).await;
