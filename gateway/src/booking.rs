@@ -11,20 +11,24 @@ use tollgate_policies::{Hold, Usage, Usd};
 use tollgate_router::Decision;
 
 use crate::app::App;
-use crate::call::Call;
+use crate::call::{Call, Fate};
 use crate::ledger::{Account, HoldRow, Receipt, ReceiptStatus, Timings};
 use crate::metrics::Done;
 use crate::plan::Plan;
 use crate::request::Ask;
-use crate::wire::error::Fault;
+use crate::wire::error::{Fault, Notice};
 use crate::wire::openai::Chat;
 use crate::wire::sse::Priced;
+
+/// The outcome's name where the caller's deadline ended the request.
+const TOO_LATE: &str = "deadline_exceeded";
 
 /// A hold with the receipt it will become.
 #[derive(Debug)]
 pub struct Booking {
     app: Arc<App>,
     hold: Option<Hold>,
+    fate: Arc<Fate>,
     receipt: Receipt,
     requested: String,
     /// Place in the catalogue of the model that serves.
@@ -33,8 +37,10 @@ pub struct Booking {
     began: Instant,
     sent: Option<Instant>,
     first_token: Option<Instant>,
-    /// Time spent waiting for engines.
+    /// Time spent waiting for engines, waits that are over.
     waited: Duration,
+    /// Since when an engine is being waited for.
+    waiting: Option<Instant>,
     /// What is charged if the client goes away now.
     produced: Usage,
 }
@@ -77,6 +83,7 @@ impl Booking {
             receipt: draft(app, call, ask, chat, plan, decision, &hold),
             app: Arc::clone(app),
             hold: Some(hold),
+            fate: Arc::clone(&call.fate),
             requested: chat.model.clone().into_owned(),
             serving,
             baseline: decision.baseline,
@@ -84,6 +91,7 @@ impl Booking {
             sent: None,
             first_token: None,
             waited: Duration::ZERO,
+            waiting: None,
             produced: Usage { prompt_tokens: plan.prompt_tokens, ..Usage::default() },
         };
         app.ledger.hold(booking.hold_row()).await.map_err(Fault::Ledger)?;
@@ -120,13 +128,18 @@ impl Booking {
     /// From now on money may be spent.
     pub fn sending(&mut self) {
         self.sent = Some(Instant::now());
+        self.wait();
     }
 
-    /// The engine was waited for until now, since [`Booking::sending`].
+    /// From now on the engine is waited for: what passes is its time, not the gateway's.
+    pub fn wait(&mut self) {
+        self.waiting = Some(Instant::now());
+    }
+
+    /// The engine was waited for until now.
     pub fn answered(&mut self) {
-        if let Some(sent) = self.sent {
-            self.waited += sent.elapsed();
-        }
+        self.waited = self.upstream_time();
+        self.waiting = None;
     }
 
     /// Nothing came of what was sent, and nothing is owed for it.
@@ -139,21 +152,16 @@ impl Booking {
         self.first_token.get_or_insert_with(Instant::now);
     }
 
-    /// Adds time spent waiting for an engine.
-    pub fn waited(&mut self, time: Duration) {
-        self.waited += time;
-    }
-
     /// Time in the gateway so far, not waiting for engines.
     #[must_use]
     pub fn overhead(&self) -> Duration {
-        self.began.elapsed().saturating_sub(self.waited)
+        self.began.elapsed().saturating_sub(self.upstream_time())
     }
 
     /// Time spent waiting for engines so far.
     #[must_use]
     pub fn upstream_time(&self) -> Duration {
-        self.waited
+        self.waited + self.waiting.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// The receipt as far as it is known.
@@ -203,13 +211,13 @@ impl Booking {
     }
 
     /// Ends a booking whose request failed before anything was spent; the failure is on record at no cost.
-    pub fn abandon(mut self, http_status: u16) {
-        self.receipt.http_status = http_status;
-        let outcome = Outcome { status: ReceiptStatus::Error, usage: Usage::default(), estimated: false };
+    pub fn abandon(mut self, notice: &Notice) {
         let Some(hold) = self.hold.take() else { return };
         hold.release();
-        self.receipt.status = outcome.status;
+        self.receipt.http_status = notice.status.as_u16();
+        self.receipt.status = ReceiptStatus::Error;
         self.time();
+        self.count_unanswered(notice.code);
         self.app.ledger.settle_detached(std::mem::take(&mut self.receipt));
     }
 
@@ -240,7 +248,7 @@ impl Booking {
     fn time(&mut self) {
         let total = self.began.elapsed();
         self.receipt.timings = Timings {
-            overhead_us: micros(total.saturating_sub(self.waited)),
+            overhead_us: micros(total.saturating_sub(self.upstream_time())),
             score_us: self.receipt.timings.score_us,
             queue_ms: self.receipt.timings.queue_ms,
             ttft_ms: self.time_to_first_token().map(millis),
@@ -252,7 +260,26 @@ impl Booking {
         Some(self.first_token?.saturating_duration_since(self.sent?))
     }
 
+    /// Counts a request that no model answered, under the route and model that were chosen for it.
+    fn count_unanswered(&self, code: &'static str) {
+        if self.fate.count() {
+            self.app.metrics.done(&Done {
+                operation: "chat",
+                requested: &self.requested,
+                route: &self.receipt.route,
+                selected: &self.receipt.selected,
+                status: code,
+                overhead: self.overhead(),
+                total: self.began.elapsed(),
+                ..Done::default()
+            });
+        }
+    }
+
     fn count(&self) {
+        if !self.fate.count() {
+            return;
+        }
         let receipt = &self.receipt;
         self.app.metrics.done(&Done {
             operation: "chat",
@@ -260,7 +287,7 @@ impl Booking {
             route: &receipt.route,
             selected: &receipt.selected,
             model: &receipt.model,
-            status: receipt.status.as_str(),
+            status: if self.fate.too_late() { TOO_LATE } else { receipt.status.as_str() },
             team: receipt.team.as_deref(),
             input_tokens: receipt.usage.prompt_tokens,
             output_tokens: receipt.usage.completion_tokens,
@@ -314,7 +341,13 @@ impl Drop for Booking {
             }
             return self.app.ledger.release_detached(std::mem::take(&mut self.receipt.request_id));
         }
-        let outcome = Outcome { status: ReceiptStatus::Cancelled, usage: self.produced, estimated: true };
+        let status = if self.fate.too_late() {
+            self.receipt.http_status = 504;
+            ReceiptStatus::Error
+        } else {
+            ReceiptStatus::Cancelled
+        };
+        let outcome = Outcome { status, usage: self.produced, estimated: true };
         if let Some(receipt) = self.close(outcome) {
             self.app.ledger.settle_detached(receipt);
         }

@@ -1,8 +1,10 @@
 //! One HTTP request on its way through the layers, typed: what each layer has found out is a field.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use http::Method;
 use http::request::Parts;
 use hyper::body::Incoming;
 
@@ -29,6 +31,35 @@ pub struct Call {
     pub seat: Option<Seat>,
     /// Time it has in all, once read from its header.
     pub deadline: Option<Duration>,
+    /// How it ends, as far as that is known outside of the layer that knows.
+    pub fate: Arc<Fate>,
+}
+
+/// What the layers and the booking of one request tell each other about its end, so that it is counted once and
+/// under its true name.
+#[derive(Debug, Default)]
+pub struct Fate {
+    counted: AtomicBool,
+    too_late: AtomicBool,
+}
+
+impl Fate {
+    /// Whether this is the first to count the request.
+    #[must_use]
+    pub fn count(&self) -> bool {
+        !self.counted.swap(true, Ordering::Relaxed)
+    }
+
+    /// The deadline has passed: what is dropped from now on is dropped for that.
+    pub fn pass_deadline(&self) {
+        self.too_late.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the deadline has passed.
+    #[must_use]
+    pub fn too_late(&self) -> bool {
+        self.too_late.load(Ordering::Relaxed)
+    }
 }
 
 impl Call {
@@ -46,6 +77,7 @@ impl Call {
             key: None,
             seat: None,
             deadline: None,
+            fate: Arc::default(),
         }
     }
 
@@ -53,6 +85,13 @@ impl Call {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    /// Whether the call asks for an answer that costs money, which is what is counted.
+    #[must_use]
+    pub fn is_paid(&self) -> bool {
+        let path = self.parts.uri.path();
+        self.parts.method == Method::POST && path.starts_with("/v1/") && path != "/v1/decision"
     }
 
     /// Time left until the deadline; `None` if there is none.

@@ -33,7 +33,7 @@ pub async fn complete(app: Arc<App>, mut call: Call) -> Result<Response<Body>, F
     let answer = match answer {
         Ok(answer) => answer,
         Err(fault) => {
-            booking.abandon(fault.notice().status.as_u16());
+            booking.abandon(&fault.notice());
             return Err(fault);
         }
     };

@@ -1,6 +1,6 @@
 //! Sending: the best candidate first, and on a failure before its first byte the next that can be paid.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
@@ -115,9 +115,9 @@ async fn attempt(
     if route.chat.stream {
         return Ok((content_type, AnswerBody::Stream(response.into_body())));
     }
-    let waiting = Instant::now();
+    booking.wait();
     let whole = read_whole(response, upstream, route.app.limits.answer_wait).await;
-    booking.waited(waiting.elapsed());
+    booking.answered();
     Ok((content_type, AnswerBody::Whole(whole?)))
 }
 

@@ -65,10 +65,12 @@ impl Relay {
     pub fn new(
         upstream: Incoming,
         meter: Meter,
-        booking: Booking,
+        mut booking: Booking,
         (engine, idle): (&str, Duration),
         seat: Option<Seat>,
     ) -> Relay {
+        // Until the last frame: what the gateway itself takes for a frame is lost in it.
+        booking.wait();
         Relay {
             upstream,
             frames: Frames::default(),

@@ -19,20 +19,19 @@ use crate::wire::openai;
 /// # Errors
 /// None.
 pub async fn render<S: Inner>(app: Arc<App>, call: Call, mut next: S) -> Result<Response<Body>, Infallible> {
-    let began = call.began;
+    let (began, fate, paid) = (call.began, Arc::clone(&call.fate), call.is_paid());
     let fault = match next.call(call).await {
         Ok(response) => return Ok(response),
         Err(fault) => fault,
     };
     let notice = fault.notice();
-    let total = began.elapsed();
-    app.metrics.done(&Done {
-        operation: "chat",
-        status: notice.code,
-        overhead: total,
-        total,
-        ..Done::default()
-    });
+    // A fault after money was reserved has been counted by its booking, which knows the model and the waiting.
+    if paid && fate.count() {
+        let total = began.elapsed();
+        let refused =
+            Done { operation: "chat", status: notice.code, overhead: total, total, ..Done::default() };
+        app.metrics.done(&refused);
+    }
     let (status, code) = (notice.status.as_u16(), notice.code);
     let cause = chain(&fault);
     match notice.origin {

@@ -198,7 +198,8 @@ impl Fault {
             Fault::NoCandidate(none) => return self.without_candidate(none),
             Fault::Overloaded => (503, "server_error", "overloaded", After(1), Gateway),
             Fault::Draining => (503, "server_error", "draining", After(1), Gateway),
-            Fault::Deadline { .. } => (504, "timeout_error", "deadline_exceeded", Unsaid, Client),
+            // The time the caller gave is over: an SDK that tries again by itself spends money on a late answer.
+            Fault::Deadline { .. } => (504, "timeout_error", "deadline_exceeded", Never, Client),
             Fault::Upstream(failure) => return failure.notice(),
             Fault::Ledger(_) => (503, "server_error", "ledger_unavailable", After(1), Gateway),
             Fault::Internal(_) => (500, "server_error", "internal_error", Unsaid, Gateway),
@@ -208,7 +209,7 @@ impl Fault {
 
     fn without_candidate(&self, none: &NoCandidate) -> Notice {
         use Origin::{Client, Gateway};
-        use Retry::{After, Never, Unsaid};
+        use Retry::{After, Never};
         let (status, kind, code, retry, origin) = match none.kind {
             Objection::Context => (400, INVALID, "context_length_exceeded", Never, Client),
             Objection::Capability => (400, INVALID, "unsupported_capability", Never, Client),
@@ -221,7 +222,7 @@ impl Fault {
             Objection::Bits => (403, "permission_error", "precision_not_available", Never, Client),
             Objection::Down => (503, "server_error", "model_unavailable", After(2), Gateway),
             Objection::MaxCost => (400, INVALID, "max_cost_too_low", Never, Client),
-            Objection::Deadline => (504, "timeout_error", "deadline_exceeded", Unsaid, Client),
+            Objection::Deadline => (504, "timeout_error", "deadline_exceeded", Never, Client),
             Objection::Budget => (429, "insufficient_quota", "insufficient_quota", Never, Client),
         };
         self.say(status, kind, code, retry, origin)
