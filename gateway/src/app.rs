@@ -148,12 +148,14 @@ impl App {
     }
 
     fn show_gauges(&self, engines: Vec<Arc<Upstream>>) {
-        let (budgets, ledger) = (Arc::clone(&self.budgets), self.ledger.clone());
+        let (budgets, ledger, keys) =
+            (Arc::clone(&self.budgets), self.ledger.clone(), Arc::clone(&self.keys));
         self.metrics.on_scrape(move |metrics| {
             for engine in &engines {
                 metrics.engine(engine.name(), &engine.gauge());
             }
             metrics.ledger(ledger.rows(), ledger.is_writable());
+            metrics.expect_teams(keys.teams().iter().map(String::as_str));
             show_budgets(metrics, &budgets);
         });
     }

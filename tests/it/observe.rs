@@ -1,6 +1,6 @@
 //! Metrics: every series of the contract is there after traffic, with bounded labels.
 
-use tollgate_tests::upstream::Script;
+use tollgate_tests::upstream::{Chat, Gate, Script};
 
 use crate::stage::{Stage, ask, ask_stream};
 
@@ -91,4 +91,83 @@ async fn reports_add_up() {
     assert_eq!(report["total"]["cost_usd"], "0.000150", "{report}");
     assert_eq!(report["total"]["requests"], 3, "{report}");
     assert_eq!(report["lines"].as_array().map(Vec::len), Some(2), "{report}");
+}
+
+/// How many requests are counted in all, and under these labels.
+async fn counted(stage: &Stage, labels: &[(&str, &str)]) -> (f64, f64) {
+    let metrics = stage.gateway.metrics().await;
+    (metrics.sum("tollgate_requests_total", &[]), metrics.sum("tollgate_requests_total", labels))
+}
+
+#[tokio::test]
+async fn a_missed_deadline_is_one_request_under_its_own_name() {
+    let stage = Stage::new().await;
+    stage.small.answer(Script::Hang);
+    let reply = stage.client().with("x-tollgate-deadline-ms", "2500").chat(&ask("small")).await;
+    assert_eq!(reply.status, 504, "{}", reply.text());
+    assert_eq!(reply.header("x-should-retry"), "false", "a late answer is not worth a second price");
+    let labels =
+        [("selected", "small"), ("model", "small"), ("route", "pinned"), ("status", "deadline_exceeded")];
+    assert_eq!(counted(&stage, &labels).await, (1.0, 1.0));
+    let receipt = stage.receipt_of(reply.header("x-tollgate-request-id")).await;
+    assert_eq!((&receipt["status"], &receipt["http_status"]), (&"error".into(), &504.into()), "{receipt}");
+    let metrics = stage.gateway.metrics().await;
+    let overhead = metrics.sum("tollgate_overhead_seconds_sum", &[]);
+    assert!(overhead < 1.0, "{overhead} s of waiting for the engine were put down to the gateway");
+}
+
+#[tokio::test]
+async fn a_request_that_no_engine_answers_keeps_its_route() {
+    let stage = Stage::new().await;
+    stage.small.answer(Script::status(500));
+    let reply = stage.client().chat(&ask("small")).await;
+    assert_eq!(reply.status, 502, "{}", reply.text());
+    let labels =
+        [("selected", "small"), ("model", "none"), ("route", "pinned"), ("status", "upstream_error")];
+    assert_eq!(counted(&stage, &labels).await, (1.0, 1.0));
+}
+
+#[tokio::test]
+async fn the_time_of_a_stream_is_the_engines() {
+    let stage = Stage::new().await;
+    let gate = Gate::closed();
+    stage.small.push(Chat::new("one two three", 11, 3).gated(1, &gate));
+    let mut stream = stage.client().stream(&ask_stream("small")).await;
+    stream.next().await;
+    // The engine takes its time; that this passes is what is measured.
+    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    gate.open();
+    stream.finish().await;
+    let metrics = stage
+        .gateway
+        .metrics_reach("the stream to be counted", |m| {
+            m.sum("tollgate_requests_total", &[("status", "ok")]) > 0.5
+        })
+        .await;
+    let total = metrics.sum("gen_ai_client_operation_duration_seconds_sum", &[]);
+    let overhead = metrics.sum("tollgate_overhead_seconds_sum", &[]);
+    assert!(total >= 0.7 && overhead < total - 0.6, "overhead {overhead} s of {total} s");
+}
+
+#[tokio::test]
+async fn only_what_is_paid_for_is_counted() {
+    let stage = Stage::new().await;
+    stage.client().get("/favicon.ico").await;
+    stage.client().get("/v1/nothing").await;
+    stage.client().post("/v1/decision", ask("nonsense-model").to_string()).await;
+    assert_eq!(counted(&stage, &[]).await, (0.0, 0.0));
+    stage.client().post("/v1/nothing", "{}").await;
+    assert_eq!(counted(&stage, &[("status", "not_found")]).await, (1.0, 1.0));
+}
+
+#[tokio::test]
+async fn a_teams_sums_are_there_before_it_spends() {
+    let stage = Stage::new().await;
+    stage.key(&["--name", "k", "--team", "search"]).await;
+    let zero = [("team", "search"), ("model", "small")];
+    let metrics = stage.gateway.metrics_reach("the team", |m| m.has("tollgate_cost_usd_total", &zero)).await;
+    assert!(metrics.sum("tollgate_cost_usd_total", &[]).abs() < 1e-12);
+    for name in ["tollgate_saved_usd_total", "tollgate_extra_usd_total"] {
+        assert!(metrics.has(name, &zero) && metrics.has(name, &[("team", "none"), ("model", "large")]));
+    }
 }

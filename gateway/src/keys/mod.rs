@@ -7,7 +7,7 @@
 mod secret;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -134,6 +134,12 @@ impl Keys {
         self.by_hash.retain(|hash, _| fresh.contains(hash));
         self.count.store(count, Ordering::Release);
         Ok(count)
+    }
+
+    /// Every team that a key's spend is booked on.
+    #[must_use]
+    pub fn teams(&self) -> BTreeSet<String> {
+        self.by_hash.iter().filter_map(|entry| entry.team.clone()).collect()
     }
 
     /// Whether a call without a key is refused now.

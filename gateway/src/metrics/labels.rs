@@ -23,6 +23,11 @@ impl Known {
         self.0.store(Arc::new(names.into_iter().collect()));
     }
 
+    /// Every name.
+    pub(super) fn all(&self) -> Arc<HashSet<String>> {
+        self.0.load_full()
+    }
+
     /// `name` itself if it is known, `none` if it is empty, else `other`.
     pub(super) fn bound<'a>(&self, name: &'a str) -> &'a str {
         if name.is_empty() {

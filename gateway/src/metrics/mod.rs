@@ -7,6 +7,8 @@
 mod labels;
 mod money;
 pub mod series;
+#[cfg(test)]
+mod shipped;
 
 use std::fmt;
 use std::sync::Arc;
@@ -199,6 +201,18 @@ impl Metrics {
     /// `model` values a request may write (`auto`, `auto:NAME`, catalogue names) that may be label values.
     pub fn know_requested(&self, names: impl IntoIterator<Item = String>) {
         self.requested.replace(names);
+    }
+
+    /// Teams that will spend, at scrape time. Their sums are there from then on, at zero: a series that appears with
+    /// its first event hides that event from `increase`, and money must not go missing on a dashboard.
+    pub fn expect_teams<'a>(&self, teams: impl IntoIterator<Item = &'a str>) {
+        let models = self.models.all();
+        for team in teams.into_iter().map(Some).chain([None]) {
+            let team = self.teams.bound(team);
+            for counter in [&self.cost, &self.saved, &self.extra] {
+                models.iter().for_each(|model| counter.add(&[model, team], Usd::ZERO));
+            }
+        }
     }
 
     /// Routes that may be label values: rule names, `objective`, …
