@@ -140,3 +140,15 @@ fn policies(root: &Table<'_>, base: &Path) -> PolicyFiles {
     table.finish();
     PolicyFiles { paths: files.iter().map(|file| base.join(file)).collect(), default }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_sound() {
+        let text = include_str!("../../../tollgate.example.toml");
+        let raw = document("tollgate.example.toml", text, Path::new("")).unwrap();
+        assert_eq!((raw.engines.len(), raw.models.len(), raw.policies.paths.len()), (2, 2, 1));
+    }
+}
