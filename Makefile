@@ -17,7 +17,7 @@ DEBUG   := $(TARGET)/debug/tollgate
 DATA    ?= ../shared/data
 ARGS    ?=
 
-.PHONY: help setup build demo test fmt lint doc unit test-models deny train
+.PHONY: help setup build demo test fmt lint doc rules unit test-models clients dashboards deny train
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s'|'
@@ -36,7 +36,7 @@ demo: build ## bring the whole thing up on real models and route real requests (
 
 test: ## format, lints, docs, unit and integration tests, against real parts
 	@scripts/setup.sh test
-	@$(MAKE) --no-print-directory fmt lint doc test-models unit
+	@$(MAKE) --no-print-directory fmt lint doc rules test-models unit
 
 fmt:
 	@echo '==> format'
@@ -60,6 +60,21 @@ test-models:
 unit:
 	@echo '==> tests'
 	TOLLGATE_BIN=$(abspath $(DEBUG)) cargo test --workspace --locked
+
+rules:
+	@echo '==> dashboards: rules and scrape configuration'
+	promtool check rules dashboards/rules.yml
+	promtool check config dashboards/prometheus.yml
+
+clients: ## real SDKs and agent frameworks against a real gateway (openai for Python and Node, LangGraph, CrewAI)
+	@scripts/setup.sh clients
+	@$(MAKE) --no-print-directory test-models
+	@python3 tests/live/clients.py --tollgate $(DEBUG) $(ARGS)
+
+dashboards: ## every panel and rule on a real Prometheus over a real gateway under traffic; draws a picture of it
+	@scripts/setup.sh dashboards
+	@$(MAKE) --no-print-directory test-models
+	@python3 tests/live/dashboards.py --tollgate $(DEBUG) --out $(TARGET)/dashboards $(ARGS)
 
 deny: ## licences, advisories and duplicate versions of the dependencies
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny

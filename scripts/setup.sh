@@ -4,6 +4,8 @@
 #   scripts/setup.sh build   a C++ toolchain for llama.cpp
 #   scripts/setup.sh test    the same, and promtool for the alert rules
 #   scripts/setup.sh bench   the same, and wrk for load
+#   scripts/setup.sh clients     the same, and Node and virtual environments for client libraries
+#   scripts/setup.sh dashboards  the same as for clients
 set -euo pipefail
 
 purpose=${1:-build}
@@ -23,11 +25,16 @@ as_root() {
 # wanted: command → Debian package that brings it
 declare -A package=([cmake]=cmake [g++]=g++ [make]=make [clang]=clang [ccache]=ccache [python3]=python3)
 [ "$purpose" = bench ] && package[wrk]=wrk
+case $purpose in clients | dashboards) package[node]=nodejs package[npm]=npm ;; esac
 
 missing=()
 for command in "${!package[@]}"; do
   command -v "$command" >/dev/null || missing+=("${package[$command]}")
 done
+# Debian splits the virtual environments off Python.
+case $purpose in
+  clients | dashboards) python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=("python3-venv") ;;
+esac
 # bindgen reads llama.cpp's headers through libclang, which can be absent although clang is there
 if ! ldconfig -p 2>/dev/null | grep -q 'libclang[-.]' && ! ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1; then
   missing+=("libclang-dev")

@@ -1,0 +1,237 @@
+"""The official `openai` Python SDK against the gateway: answers, streams, money, headers, typed errors, retries."""
+
+import asyncio
+import os
+
+import openai
+from openai import AsyncOpenAI, OpenAI
+
+from check import check, finish, same
+from gateway import metric, until
+
+URL = os.environ["LIVE_URL"]
+KEYS = {name: os.environ[f"LIVE_KEY_{name.upper()}"] for name in ("app", "narrow", "broke", "revoked")}
+client = OpenAI(base_url=f"{URL}/v1", api_key=KEYS["app"], timeout=120)
+ASK = {"messages": [{"role": "user", "content": "Say something about the sea."}], "max_tokens": 12, "temperature": 0}
+
+
+def requests(**labels):
+    return metric(URL, "tollgate_requests_total", **labels)
+
+
+def refused(error, wanted, call, status, code):
+    """The error that `call` raises, of the SDK's own type; and nothing was tried again."""
+    before = requests()
+    try:
+        call()
+    except wanted as raised:
+        same(type(raised), wanted, "type")
+        same((raised.status_code, raised.code), (status, code), "status and code")
+        assert raised.response.headers["x-tollgate-request-id"].startswith("req_")
+        same(requests() - before, 1, f"requests for one {error}")
+        return raised
+    raise AssertionError(f"no {error}")
+
+
+@check("python: the model list")
+def _():
+    names = {model.id for model in client.models.list()}
+    assert {"auto", "small", "large"} <= names, names
+
+
+@check("python: a whole answer, routed, with usage and cost")
+def _():
+    raw = client.chat.completions.with_raw_response.create(model="auto", **ASK)
+    answer = raw.parse()
+    assert answer.choices[0].message.content.strip()
+    same(answer.model, raw.headers["x-tollgate-model"], "model")
+    assert answer.model in ("small", "large"), answer.model
+    assert answer.usage.prompt_tokens > 0 and 0 < answer.usage.completion_tokens <= 12, answer.usage
+    for name in ("route", "reason", "difficulty", "estimate-usd", "cost-usd", "saved-usd", "overhead-us", "request-id"):
+        assert raw.headers[f"x-tollgate-{name}"], name
+    assert float(raw.headers["x-tollgate-cost-usd"]) > 0
+
+
+@check("python: pinned models answer as themselves")
+def _():
+    for model in ("small", "large"):
+        same(client.chat.completions.create(model=model, **ASK).model, model)
+
+
+@check("python: a stream is the whole answer in pieces, and its last chunk has usage and cost")
+def _():
+    whole = client.chat.completions.create(model="small", **ASK).choices[0].message.content
+    stream = client.chat.completions.create(model="small", stream=True, stream_options={"include_usage": True}, **ASK)
+    chunks = list(stream)
+    text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    same(text, whole, "text")
+    usage = chunks[-1].usage
+    assert usage.completion_tokens > 0 and float(usage.cost_usd) > 0 and usage.saved_usd is not None, usage
+    same(sum(chunk.usage is not None for chunk in chunks), 1, "chunks with usage")
+
+
+@check("python: a stream whose reader did not ask for usage gets none")
+def _():
+    assert all(chunk.usage is None and chunk.choices for chunk in
+               client.chat.completions.create(model="small", stream=True, **ASK))
+
+
+@check("python: the async client, four at once, whole and streamed")
+def _():
+    async def streamed(api):
+        parts = []
+        async for chunk in await api.chat.completions.create(model="small", stream=True, **ASK):
+            parts += [choice.delta.content or "" for choice in chunk.choices]
+        return "".join(parts)
+
+    async def main():
+        async with AsyncOpenAI(base_url=f"{URL}/v1", api_key=KEYS["app"], timeout=120) as api:
+            whole = [api.chat.completions.create(model="small", **ASK) for _ in range(2)]
+            one, two, three, four = await asyncio.gather(*whole, streamed(api), streamed(api))
+            return {one.choices[0].message.content, two.choices[0].message.content, three, four}
+
+    same(len(asyncio.run(main())), 1, "different texts")
+
+
+@check("python: the SDK's stream helper gathers content and usage")
+def _():
+    with client.chat.completions.stream(model="steady", stream_options={"include_usage": True}, **(ASK | {"max_tokens": 90})) as stream:
+        kinds = {event.type for event in stream}
+        final = stream.get_final_completion()
+    assert "content.delta" in kinds and final.choices[0].message.content.strip(), kinds
+    assert final.usage.completion_tokens > 0
+
+
+@check("python: extra headers reach the decision, extra fields reach the engine")
+def _():
+    raw = client.chat.completions.with_raw_response.create(
+        model="auto", extra_headers={"x-tollgate-explain": "1", "x-tollgate-tags": "team=search"},
+        extra_body={"a_field_nobody_knows": {"kept": [1.50]}}, **ASK)
+    assert '"candidates"' in raw.headers["x-tollgate-decision"] or '"verdicts"' in raw.headers["x-tollgate-decision"]
+
+
+@check("python: a wrong key is an AuthenticationError")
+def _():
+    wrong = OpenAI(base_url=f"{URL}/v1", api_key="tg-not-a-key")
+    refused("wrong key", openai.AuthenticationError, lambda: wrong.chat.completions.create(model="auto", **ASK),
+            401, "invalid_api_key")
+    revoked = OpenAI(base_url=f"{URL}/v1", api_key=KEYS["revoked"])
+    refused("revoked key", openai.AuthenticationError, lambda: revoked.chat.completions.create(model="auto", **ASK),
+            401, "api_key_revoked")
+
+
+@check("python: a bad body is a BadRequestError that names the field")
+def _():
+    bad = {**ASK, "max_tokens": 0}
+    error = refused("bad body", openai.BadRequestError, lambda: client.chat.completions.create(model="auto", **bad),
+                    400, "invalid_value")
+    same(error.param, "max_tokens", "param")
+    error = refused("empty list", openai.BadRequestError,
+                    lambda: client.chat.completions.create(model="auto", messages=[]), 400, "empty_array")
+    same(error.param, "messages", "param")
+
+
+@check("python: an unknown model or policy is a NotFoundError that says what there is")
+def _():
+    for model in ("gpt-9", "auto:nope"):
+        error = refused(model, openai.NotFoundError,
+                        lambda model=model: client.chat.completions.create(model=model, **ASK), 404, "model_not_found")
+        assert "small" in error.message or "default" in error.message, error.message
+
+
+@check("python: a model that the key may not use is a PermissionDeniedError")
+def _():
+    narrow = OpenAI(base_url=f"{URL}/v1", api_key=KEYS["narrow"])
+    same(narrow.chat.completions.create(model="auto", **ASK).model, "small")
+    refused("forbidden model", openai.PermissionDeniedError,
+            lambda: narrow.chat.completions.create(model="large", **ASK), 403, "model_not_allowed")
+
+
+@check("python: a spent budget is a RateLimitError, insufficient_quota, and is not tried again")
+def _():
+    broke = OpenAI(base_url=f"{URL}/v1", api_key=KEYS["broke"])
+    error = None
+    for _ in range(50):
+        before = requests(status="insufficient_quota")
+        try:
+            broke.chat.completions.create(model="small", **ASK)
+        except openai.RateLimitError as raised:
+            error = raised
+            break
+    assert error is not None, "the budget never ran out"
+    same((error.code, error.type, error.status_code), ("insufficient_quota", "insufficient_quota", 429))
+    same(error.response.headers["x-should-retry"], "false")
+    assert "broke team" in error.message and "resets at" in error.message, error.message
+    same(requests(status="insufficient_quota") - before, 1, "requests")
+
+
+@check("python: the same budget refuses a stream before its first byte")
+def _():
+    broke = OpenAI(base_url=f"{URL}/v1", api_key=KEYS["broke"])
+    refused("spent budget", openai.RateLimitError,
+            lambda: list(broke.chat.completions.create(model="small", stream=True, **ASK)), 429, "insufficient_quota")
+
+
+@check("python: a deadline is an APIStatusError 504, once")
+def _():
+    late = {"x-tollgate-deadline-ms": "300"}
+    for stream in (False, True):
+        refused("deadline", openai.InternalServerError,
+                lambda stream=stream: client.chat.completions.create(model="hang", stream=stream, extra_headers=late, **ASK),
+                504, "deadline_exceeded")
+
+
+@check("python: an engine that is down is tried again by the SDK and then a 5xx")
+def _():
+    before = requests()
+    try:
+        client.chat.completions.create(model="broken", **ASK)
+    except openai.InternalServerError as error:
+        same((error.status_code, error.code), (502, "upstream_error"))
+    else:
+        raise AssertionError("no error")
+    same(requests() - before, 3, "one request and the SDK's two retries")
+
+
+@check("python: a stream that its engine broke off raises, after what had come")
+def _():
+    got = []
+    try:
+        for chunk in client.chat.completions.create(model="cut", stream=True, **ASK):
+            got += [choice.delta.content for choice in chunk.choices]
+    except openai.APIError as error:
+        same(error.code, "upstream_broken")
+    else:
+        raise AssertionError("the break was not told")
+    same("".join(got), "three words only ")
+
+
+@check("python: a client that leaves in mid-stream is charged for what had passed")
+def _():
+    before = requests(status="cancelled", model="slow")
+    spent = metric(URL, "tollgate_cost_usd_total", model="slow")
+    stream = client.chat.completions.create(model="slow", stream=True, messages=ASK["messages"], max_tokens=1000)
+    for _, chunk in zip(range(5), stream):
+        assert chunk.choices
+    stream.close()
+    until("the cancelled request", lambda: requests(status="cancelled", model="slow") == before + 1)
+    assert metric(URL, "tollgate_cost_usd_total", model="slow") > spent
+    until("no request in flight", lambda: metric(URL, "tollgate_requests_in_flight") == 0)
+
+
+@check("python: an async task that is cancelled ends its request too")
+def _():
+    before = requests(status="cancelled", model="hang")
+
+    async def main():
+        async with AsyncOpenAI(base_url=f"{URL}/v1", api_key=KEYS["app"]) as api:
+            task = asyncio.create_task(api.chat.completions.create(model="hang", **ASK))
+            await asyncio.to_thread(until, "the request", lambda: metric(URL, "tollgate_requests_in_flight") == 1)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+    until("the cancelled request", lambda: requests(status="cancelled", model="hang") == before + 1)
+
+
+finish()
