@@ -15,13 +15,14 @@ use crate::plan::Plan;
 use crate::request::{Ask, Body};
 use crate::wire::error::Fault;
 use crate::wire::openai::Chat;
-use crate::{decision, dispatch, intake, reply, reserve};
+use crate::{decision, dispatch, headers, intake, reply, reserve};
 
 /// Answers a chat completion request.
 ///
 /// # Errors
 /// [`Fault`]: the caller's mistake, a budget without room, or no engine that answers.
 pub async fn complete(app: Arc<App>, mut call: Call) -> Result<Response<Body>, Fault> {
+    headers::check(&call.parts.headers)?;
     let body = intake::read(&mut call.body, app.limits.body_bytes).await?;
     let chat = Chat::parse(&body)?;
     let ask = Ask::read(&app, &call, &chat)?;
@@ -45,6 +46,7 @@ pub async fn complete(app: Arc<App>, mut call: Call) -> Result<Response<Body>, F
 /// # Errors
 /// As [`complete`], as far as it gets.
 pub async fn decide(app: Arc<App>, mut call: Call) -> Result<Response<Body>, Fault> {
+    headers::check(&call.parts.headers)?;
     let body = intake::read(&mut call.body, app.limits.body_bytes).await?;
     let chat = Chat::parse(&body)?;
     let ask = Ask::read(&app, &call, &chat)?;

@@ -3,6 +3,7 @@
 //! What a header's value means is read where it is used; here stands that none is passed over in silence.
 
 use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
 use tollgate_policies::diagnostic::nearest;
 
 use crate::wire::error::Fault;
@@ -26,6 +27,10 @@ const HEADERS: [&str; 7] = [TAGS, MAX_COST, QUALITY, EXPLAIN, RUN, SESSION, DEAD
 
 /// Refuses headers that would otherwise be passed over in silence: a limit that was misspelt is no limit.
 pub(crate) fn check(headers: &HeaderMap) -> Result<(), Fault> {
+    if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
+        let message = format!("the body must not be compressed, `content-encoding` is {encoding:?}");
+        return Err(invalid(CONTENT_ENCODING.as_str(), message));
+    }
     for (name, value) in headers {
         let name = name.as_str();
         if HEADERS.contains(&name) {
@@ -85,6 +90,8 @@ mod tests {
         assert!(refused("x-tollgate-tag", b"team=a").contains("`x-tollgate-tags`"));
         assert!(refused("x-tollgate-deadline", b"5").contains("`x-tollgate-deadline-ms`"));
         assert!(refused("x-tollgate-tags", "team=Zürich".as_bytes()).contains("visible ASCII"));
+        assert!(refused("content-encoding", b"gzip").contains("compressed"));
+        assert_eq!(refused("content-encoding", b"identity"), "");
         for passed in
             ["x-tollgate-request-id", "x-tollgate-cost-usd", "x-tollgate-zzz", "x-other", "x-tollgate-run"]
         {

@@ -78,8 +78,15 @@ impl<'a> Plan<'a> {
             affordable: affordable.map(share),
         };
         let live = self.app.live();
-        decide(&self.ask.policy, &self.app.catalog, &live, &self.score, &self.facts(), &needs, 0.0)
-            .map_err(Fault::NoCandidate)
+        decide(&self.ask.policy, &self.app.catalog, &live, &self.score, &self.facts(), &needs, 0.0).map_err(
+            |mut none| {
+                // Of a model asked for by name only its own trouble is news.
+                if let Some(pinned) = &self.ask.pinned {
+                    none.verdicts.retain(|verdict| verdict.model == *pinned);
+                }
+                Fault::NoCandidate(none)
+            },
+        )
     }
 
     /// The most the model at `place` can cost this request, all choices together.

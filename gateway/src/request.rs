@@ -9,7 +9,7 @@ use tollgate_policies::{Policy, Spender, Usd};
 
 use crate::app::App;
 use crate::call::Call;
-use crate::headers::{self, EXPLAIN, MAX_COST, QUALITY, RUN, SESSION, TAGS, invalid};
+use crate::headers::{EXPLAIN, MAX_COST, QUALITY, RUN, SESSION, TAGS, invalid};
 use crate::wire::error::Fault;
 use crate::wire::openai::Chat;
 
@@ -53,13 +53,13 @@ impl Ask {
     /// # Errors
     /// [`Fault::Invalid`] naming the header, [`Fault::UnknownModel`], [`Fault::Forbidden`].
     pub fn read(app: &App, call: &Call, chat: &Chat<'_>) -> Result<Ask, Fault> {
-        headers::check(&call.parts.headers)?;
         let (policy, pinned) = resolve(app, &chat.model)?;
         let key = call.key.as_deref();
         if let (Some(key), Some(model)) = (key, &pinned)
             && !key.may_use(model)
         {
-            return Err(Fault::Forbidden { model: model.clone() });
+            let allowed = key.models.as_deref().unwrap_or_default().join(", ");
+            return Err(Fault::Forbidden { model: model.clone(), allowed });
         }
         let mut tags = tags(call.header(TAGS).unwrap_or_default())?;
         tags.extend(key.into_iter().flat_map(|key| key.tags.clone()));
@@ -160,7 +160,12 @@ fn run(call: &Call) -> Result<Option<String>, Fault> {
 
 fn max_cost(call: &Call) -> Result<Option<Usd>, Fault> {
     let Some(text) = call.header(MAX_COST) else { return Ok(None) };
-    let usd: Result<Usd, _> = text.trim().parse();
+    // JavaScript writes small amounts as 1e-7; what is below a nanodollar is nothing.
+    let decimal = |text: &str| match text.parse::<f64>() {
+        Ok(amount) if text.contains(['e', 'E']) && amount.is_finite() => format!("{amount:.9}"),
+        _ => text.to_owned(),
+    };
+    let usd: Result<Usd, _> = decimal(text.trim()).parse();
     match usd {
         Ok(usd) if usd >= Usd::ZERO => Ok(Some(usd)),
         _ => Err(invalid(MAX_COST, format!("`{MAX_COST}` is an amount in USD such as 0.002, not {text:?}"))),

@@ -28,7 +28,18 @@ pub async fn route(app: Arc<App>, call: Call) -> Result<Response<Body>, Fault> {
         (Method::GET | Method::HEAD, "/metrics") => metrics(&app),
         (_, "/v1/chat/completions" | "/v1/decision") => Err(Fault::Method { allow: "POST" }),
         (_, "/v1/models" | "/healthz" | "/readyz" | "/metrics") => Err(Fault::Method { allow: "GET" }),
-        (_, path) => Err(Fault::NoRoute { path: path.chars().take(200).collect() }),
+        (_, path) => Err(Fault::NoRoute { path: path.chars().take(200).collect(), hint: hint(path) }),
+    }
+}
+
+/// What somebody who asks for this path probably wants: mostly a base URL was set with or without its `/v1`.
+fn hint(path: &str) -> &'static str {
+    if path.contains("chat/completion") {
+        "did you mean /v1/chat/completions? A base URL ends in /v1"
+    } else if path.contains("models") {
+        "did you mean /v1/models? A base URL ends in /v1"
+    } else {
+        "there are POST /v1/chat/completions, POST /v1/decision, GET /v1/models, /healthz, /readyz, /metrics"
     }
 }
 

@@ -219,7 +219,8 @@ impl Upstream {
         match status {
             StatusCode::TOO_MANY_REQUESTS => Failure::Busy { engine },
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
-                Failure::Refused { engine, status, message: failure::message_of(&body) }
+                let (message, param) = failure::words_of(&body);
+                Failure::Refused { engine, status, message, param }
             }
             _ => Failure::Status { engine, status },
         }

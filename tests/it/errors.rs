@@ -1,7 +1,7 @@
 //! Bad input: each a clear error in OpenAI's form that names what is wrong, and never a word to an upstream.
 
 use serde_json::{Value, json};
-use tollgate_tests::client::CHAT;
+use tollgate_tests::client::{CHAT, Client};
 
 use crate::stage::{Stage, ask};
 
@@ -74,6 +74,11 @@ async fn ten_megabytes_are_too_much_and_the_limit_is_named() {
     let stage = Stage::new().await;
     let mut body = ask("small");
     body["messages"][0]["content"] = "x".repeat(10 * 1024 * 1024).into();
+    let reply = Client::http2(stage.gateway.addr())
+        .try_chat(&body)
+        .await
+        .expect("HTTP/2 answers while it is sent to");
+    assert_eq!(reply.status, 413, "{}", reply.text());
     let reply = stage.client().try_chat(&body).await;
     // A server may close while the client still writes; if an answer comes, it is the right one.
     if let Some(reply) = reply {
@@ -145,6 +150,55 @@ async fn wrong_paths_and_methods() {
     let reply = stage.client().get(CHAT).await;
     assert_eq!(reply.status, 405);
     assert_eq!(reply.header("allow"), "POST");
+    for path in ["/chat/completions", "/v1/v1/chat/completions", "/v1/chat/completions/"] {
+        let reply = stage.client().post(path, ask("small").to_string()).await;
+        assert_eq!(reply.status, 404);
+        assert!(reply.text().contains("did you mean /v1/chat/completions?"), "{}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn messages_speak_of_json_and_not_of_the_gateways_types() {
+    let stage = Stage::new().await;
+    let with = |messages: Value| {
+        let mut body = ask("small");
+        body["messages"] = messages;
+        body.to_string()
+    };
+    let cases = [
+        (with(json!({"role": "user"})), "expected an array"),
+        (with(json!(["hi"])), "expected a message, an object with `role` and `content`"),
+        (with(json!([{"role": "user", "content": {}}])), "invalid type: object"),
+        (with(json!([{"role": "user", "content": ["hi"]}])), "expected a part, an object with a `type`"),
+        (format!("\u{feff}{}", ask("small")), "byte order mark"),
+    ];
+    for (body, words) in cases {
+        let reply = stage.client().post(CHAT, body.clone()).await;
+        assert_eq!(reply.status, 400, "{body}");
+        let message = reply.error()["message"].as_str().unwrap_or_default().to_owned();
+        assert!(message.contains(words), "{body}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn small_amounts_may_be_written_as_javascript_does() {
+    let stage = Stage::new().await;
+    let reply = stage.client().with("x-tollgate-max-cost-usd", "1e-1").chat(&ask("small")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let reply = stage.client().with("x-tollgate-max-cost-usd", "1e-8").chat(&ask("small")).await;
+    assert_eq!((reply.status.as_u16(), &reply.error()["code"]), (400, &"max_cost_too_low".into()));
+    let message = reply.error()["message"].as_str().unwrap_or_default().to_owned();
+    assert!(
+        message.contains("small:") && !message.contains("large:"),
+        "only of the model asked for: {message}"
+    );
+    for wrong in ["1e999", "-1e-3", "inf", "e"] {
+        assert_eq!(
+            stage.client().with("x-tollgate-max-cost-usd", wrong).chat(&ask("small")).await.status,
+            400,
+            "{wrong}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -38,6 +38,11 @@ async fn once_a_key_exists_one_is_needed() {
     let wrong = stage.client().key("tg-not-a-key").chat(&ask("small")).await;
     assert_eq!((wrong.status.as_u16(), &wrong.error()["code"]), (401, &"invalid_api_key".into()));
     assert!(!wrong.text().contains("tg-not-a-key"), "what was presented is not repeated");
+    for odd in ["Basic dG9sbGdhdGU6eA==", key.as_str()] {
+        let refused = stage.client().with("authorization", odd).chat(&ask("small")).await;
+        assert_eq!((refused.status.as_u16(), &refused.error()["code"]), (401, &"invalid_api_key".into()));
+        assert!(refused.text().contains("must be `Bearer tg-"), "{}", refused.text());
+    }
     assert!(stage.client().get("/healthz").await.status.is_success(), "health needs no key");
 }
 
@@ -50,6 +55,7 @@ async fn a_key_for_one_model_may_not_use_another() {
     let refused = client.chat(&ask("large")).await;
     assert_eq!((refused.status.as_u16(), &refused.error()["code"]), (403, &"model_not_allowed".into()));
     assert!(refused.error()["message"].as_str().is_some_and(|text| text.contains("large")));
+    assert!(refused.text().contains("it may use: small"), "{}", refused.text());
     for _ in 0..3 {
         assert_eq!(
             client.chat(&ask("auto")).await.json()["model"],

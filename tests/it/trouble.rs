@@ -66,6 +66,7 @@ async fn an_upstreams_complaint_about_the_request_is_passed_on() {
     let reply = stage.client().with("x-tollgate-tags", "tier=any").chat(&ask("auto")).await;
     assert_eq!(reply.status, 400, "{}", reply.text());
     assert!(reply.error()["message"].as_str().is_some_and(|text| text.contains("temperature is too high")));
+    assert_eq!(reply.error()["param"], "temperature");
     assert_eq!(stage.large.counts().asked, 0, "a bad request is bad everywhere");
     let receipts = stage.receipts().await;
     assert!(receipts.iter().all(|receipt| receipt["cost"] == "0.000000"), "{receipts:?}");

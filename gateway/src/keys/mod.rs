@@ -57,17 +57,20 @@ pub enum KeyError {
         "no API key was given: send `Authorization: Bearer tg-…` (the operator makes one with `tollgate keys create`)"
     )]
     Missing,
+    /// Something was presented that is no key.
+    #[error("the `authorization` header must be `Bearer tg-…`; a key may come in `x-api-key` instead")]
+    NotBearer,
     /// No key has this secret.
-    #[error("this API key is not known")]
+    #[error("this API key is not known (the operator lists keys with `tollgate keys list`)")]
     Unknown,
     /// The key was revoked.
-    #[error("API key {id} has been revoked")]
+    #[error("API key {id} has been revoked; ask the operator for a new one")]
     Revoked {
         /// The key.
         id: String,
     },
     /// The key is past its expiry.
-    #[error("API key {id} has expired")]
+    #[error("API key {id} has expired; ask the operator for a new one")]
     Expired {
         /// The key.
         id: String,

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use http::Response;
+use http::header::AUTHORIZATION;
 
 use super::Inner;
 use crate::app::App;
 use crate::call::Call;
+use crate::keys::KeyError;
 use crate::request::Body;
 use crate::wire::error::Fault;
 
@@ -21,7 +23,13 @@ pub async fn authenticate<S: Inner>(
 ) -> Result<Response<Body>, Fault> {
     if call.parts.uri.path().starts_with("/v1/") {
         let presented = call.header("authorization").and_then(bearer).or_else(|| call.header("x-api-key"));
-        call.key = app.keys.admit(presented, call.at_ms).map_err(Fault::Key)?;
+        let admitted = app.keys.admit(presented, call.at_ms);
+        call.key = admitted.map_err(|error| match error {
+            KeyError::Missing if call.parts.headers.contains_key(AUTHORIZATION) => {
+                Fault::Key(KeyError::NotBearer)
+            }
+            error => Fault::Key(error),
+        })?;
     }
     next.call(call).await
 }

@@ -56,6 +56,8 @@ pub enum Failure {
         status: StatusCode,
         /// Its words.
         message: String,
+        /// The field that it names.
+        param: Option<String>,
     },
     /// What came is no answer.
     #[error("the engine {engine:?} sent something that is not an answer")]
@@ -106,14 +108,19 @@ impl Failure {
             }
             Failure::Garbled { .. } => (502, "server_error", "upstream_garbled", Retry::Unsaid),
         };
+        let (param, origin) = match self {
+            // The request is what was wrong, so it is the client's to mend and no failure of an engine.
+            Failure::Refused { param, .. } => (param.clone(), Origin::Client),
+            _ => (None, Origin::Upstream),
+        };
         Notice {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY),
             kind,
             code,
-            param: None,
+            param,
             message: self.to_string(),
             retry,
-            origin: Origin::Upstream,
+            origin,
         }
     }
 }
@@ -126,13 +133,15 @@ struct Envelope {
 #[derive(Deserialize)]
 struct Said {
     message: String,
+    #[serde(default)]
+    param: Option<String>,
 }
 
-/// The message of an OpenAI-style error body, or a plain sentence where there is none.
-pub(super) fn message_of(body: &[u8]) -> String {
+/// The message of an OpenAI-style error body and the field it names, or a plain sentence where there is none.
+pub(super) fn words_of(body: &[u8]) -> (String, Option<String>) {
     match serde_json::from_slice::<Envelope>(body) {
-        Ok(envelope) => envelope.error.message,
-        Err(_) => "the engine does not take this request".to_owned(),
+        Ok(Envelope { error }) => (error.message, error.param),
+        Err(_) => ("the engine does not take this request".to_owned(), None),
     }
 }
 
@@ -143,10 +152,10 @@ mod tests {
     #[test]
     fn only_a_refusal_keeps_its_words() {
         assert_eq!(
-            message_of(br#"{"error":{"message":"`top_p` must be in 0..1"}}"#),
-            "`top_p` must be in 0..1"
+            words_of(br#"{"error":{"message":"`top_p` must be in 0..1","param":"top_p"}}"#),
+            ("`top_p` must be in 0..1".to_owned(), Some("top_p".to_owned()))
         );
-        assert_eq!(message_of(b"<html>secret host</html>"), "the engine does not take this request");
+        assert_eq!(words_of(b"<html>secret host</html>").0, "the engine does not take this request");
         let failure = Failure::Status { engine: "big".to_owned(), status: StatusCode::UNAUTHORIZED };
         assert_eq!(failure.notice().status, StatusCode::BAD_GATEWAY);
         assert!(failure.may_fall_back());

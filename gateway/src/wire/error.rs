@@ -34,10 +34,12 @@ pub enum Fault {
     #[error(transparent)]
     Key(KeyError),
     /// The key may not use this model.
-    #[error("this API key may not use the model `{model}`")]
+    #[error("this API key may not use the model `{model}`; it may use: {allowed}")]
     Forbidden {
         /// The model asked for.
         model: String,
+        /// Those it may use.
+        allowed: String,
     },
     /// `model` names nothing known.
     #[error("{message}")]
@@ -46,10 +48,12 @@ pub enum Fault {
         message: String,
     },
     /// No such path.
-    #[error("there is nothing at {path}; see /v1/models, POST /v1/chat/completions, POST /v1/decision")]
+    #[error("there is nothing at {path}; {hint}")]
     NoRoute {
         /// The path asked for.
         path: String,
+        /// Where to look instead.
+        hint: &'static str,
     },
     /// The path is there, the method is not.
     #[error("this path takes {allow}")]

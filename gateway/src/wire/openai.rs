@@ -78,6 +78,7 @@ struct Fields<'a> {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "a message, an object with `role` and `content`")]
 struct Message<'a> {
     #[serde(borrow)]
     role: Cow<'a, str>,
@@ -265,6 +266,10 @@ fn explain(text: &str, error: &serde_json::Error) -> Fault {
     if text.trim().is_empty() {
         return bad_body("empty_body", "the body is empty: send a JSON object".to_owned());
     }
+    if text.starts_with('\u{feff}') {
+        let message = "the body begins with a byte order mark: send UTF-8 without one".to_owned();
+        return bad_body("invalid_json", message);
+    }
     if !matches!(error.classify(), serde_json::error::Category::Data) {
         return bad_body("invalid_json", format!("the body is not valid JSON: {error}"));
     }
@@ -272,11 +277,21 @@ fn explain(text: &str, error: &serde_json::Error) -> Fault {
     match serde_path_to_error::deserialize::<_, Fields<'_>>(&mut reader) {
         Err(found) if found.path().iter().next().is_some() => {
             let param = found.path().to_string();
-            let message = format!("`{param}`: {}", found.inner());
+            let message = format!("`{param}`: {}", in_json_words(&found.inner().to_string()));
             Fault::invalid(param, "invalid_type", message)
         }
         _ => bad_body("invalid_type", format!("the body must be a JSON object: {error}")),
     }
+}
+
+/// Serde speaks of its own types: to whoever wrote the JSON a map is an object and a sequence an array.
+fn in_json_words(message: &str) -> String {
+    let message = message.replacen("invalid type: map,", "invalid type: object,", 1);
+    message.replacen("invalid type: sequence,", "invalid type: array,", 1).replacen(
+        ", expected a sequence at line",
+        ", expected an array at line",
+        1,
+    )
 }
 
 fn missing(name: &'static str, what: &str) -> Fault {

@@ -17,6 +17,7 @@ pub(super) struct Content<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "a part, an object with a `type`")]
 struct Part<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
