@@ -83,12 +83,17 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
         TcpListener::bind(listen).await.map_err(|source| ServeError::Listen { address: listen, source })?;
     let address = listener.local_addr()?;
     let policies = config.policies.load(&config.models)?;
-    let library = config.router.onnxruntime.clone().map_or_else(models::onnxruntime, Ok)?;
+    let library = match config.router.onnxruntime.clone().map_or_else(models::onnxruntime, Ok) {
+        // A path from the environment with nothing there: the scorer says best what is missing.
+        Err(ModelError::NoSuchFile { path }) => path,
+        found => found?,
+    };
     let scorer = Scorer::load(&library, config.router.sessions)?;
     // Model files before the ledger: a start that cannot work writes nothing.
     for engine in &config.engines {
         if let EngineKind::Embedded(embedded) = &engine.kind {
-            models::resolve(&embedded.model)?;
+            // Its worker would find out too, and be started again and again.
+            models::inspect(&models::resolve(&embedded.model)?)?;
         }
     }
     let path = path_of_url(&config.ledger_url, &config.data_dir)?;

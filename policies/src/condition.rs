@@ -187,6 +187,12 @@ fn syntax(source: &str, error: &cel::ParseError) -> Flaw {
     let at = before + usize::try_from(column - 1).unwrap_or(0);
     let message = error.msg.lines().next().unwrap_or_default().trim();
     let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
+    // The parser lists every token that could follow: to a person that is noise.
+    let message = match message.split_once(" expecting ") {
+        Some((found, _)) if found.ends_with("'<EOF>'") => "it ends in the middle",
+        Some((found, expected)) if expected.len() > 40 => found,
+        _ => message,
+    };
     let help = if source.contains(" and ") || source.contains(" or ") || source.contains(" not ") {
         Some("conditions are CEL: write && for and, || for or, ! for not".to_owned())
     } else {

@@ -225,7 +225,9 @@ fn environment(path: &Path) -> Result<Environment, RouterError> {
         return Err(RouterError::LibraryMissing { path: path.to_owned() });
     }
     let unusable = |reason: String| RouterError::LibraryUnusable { path: path.to_owned(), reason };
-    let builder = ort::init_from(path).map_err(|error| unusable(error.to_string()))?;
+    // A bare file name is looked for on the loader's own path and not here.
+    let absolute = std::path::absolute(path).map_err(|error| unusable(error.to_string()))?;
+    let builder = ort::init_from(absolute).map_err(|error| unusable(error.to_string()))?;
     let environment = builder.with_telemetry(false).build().map_err(|error| unusable(error.to_string()))?;
     Ok(shared.insert(environment).clone())
 }

@@ -1,6 +1,7 @@
 //! Starts that cannot work: each ends with a clear message, exit code 1 or 2, and nothing half-written.
 
 use tollgate_tests::home::{Home, Outcome};
+use tollgate_tests::parts;
 
 use crate::stage::{POLICY, SMALL_PRICE, Stage, config};
 
@@ -82,6 +83,52 @@ async fn missing_files_are_named_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_model_file_that_is_none_stops_the_start() {
+    let home = home();
+    home.write("notes.gguf", "hello, these are notes and no weights");
+    let engine = "\n[[engine]]\nname = \"local\"\nkind = \"embedded\"\nmodel = \"notes.gguf\"\n[[model]]\nname = \"local\"\nengine = \"local\"\nprice = { input = 1, output = 1 }\n";
+    let text = config("http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1", SMALL_PRICE, "") + engine;
+    home.write("tollgate.toml", &text);
+    let said = refused(&home, &[]).await.said();
+    assert!(said.contains("notes.gguf") && said.contains("not a GGUF file"), "{said}");
+    assert!(files(&home).is_empty(), "nothing is written by a start that cannot work: {:?}", files(&home));
+}
+
+#[tokio::test]
+async fn a_missing_onnx_runtime_is_called_by_its_name() {
+    let home = home();
+    let mut command = home.command(&["serve", "--config", "tollgate.toml", "--data-dir", "data"]);
+    let outcome = command.env("TOLLGATE_ONNXRUNTIME", "/nowhere/lib.so").output().await.expect("it runs");
+    let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
+    assert_eq!(outcome.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("ONNX Runtime is not at /nowhere/lib.so") && said.contains("models pull"),
+        "{said}"
+    );
+    assert!(files(&home).is_empty());
+}
+
+#[tokio::test]
+async fn a_library_named_without_a_folder_is_the_one_that_lies_here() {
+    let home = home();
+    let library = parts::cache().join("lib/libonnxruntime.so.1.31.1");
+    std::fs::copy(library, home.path().join("lib.so")).expect("`make test` fetches ONNX Runtime");
+    let scored =
+        home.run_with(&["score", "--onnxruntime", "lib.so"], "{\"prompt\": \"hi\"}\n").await.success();
+    assert!(scored.contains("difficulty"), "{scored}");
+}
+
+#[tokio::test]
+async fn revoking_where_nothing_is_writes_nothing() {
+    let home = home();
+    let args = ["keys", "revoke", "x", "--config", "tollgate.toml", "--data-dir", "data"];
+    let outcome = home.run(&args).await;
+    assert_eq!(outcome.code, Some(1));
+    assert!(outcome.said().contains("there is no ledger"), "{}", outcome.said());
+    assert!(files(&home).is_empty(), "{:?}", files(&home));
+}
+
+#[tokio::test]
 async fn every_problem_of_a_configuration_is_told_at_once() {
     let home = home();
     let text = config("ftp://x", "http://127.0.0.1:9/v1", "{ input = \"cheap\", output = 1 }", "lissten = 1");
@@ -112,5 +159,7 @@ async fn wrong_usage_exits_with_2() {
         let outcome = home.run(args).await;
         assert_eq!(outcome.code, Some(2), "{args:?}: {}", outcome.said());
     }
+    let said = home.run(&["serve", "--listen", "8080"]).await.said();
+    assert!(said.contains("127.0.0.1:8080"), "an example says it best: {said}");
     assert_eq!(home.run(&["--version"]).await.code, Some(0));
 }

@@ -157,7 +157,10 @@ fn row(key: &KeyRecord) -> Vec<String> {
 
 impl Revoke {
     fn run(self) -> Result<ExitCode, CliError> {
-        let key = KeyStore::open(&self.place.ledger()?)?.revoke(&self.key, now_ms())?;
+        let path = self.place.ledger()?;
+        // Opening for writing would make a ledger where there is none.
+        KeyStore::read(&path)?;
+        let key = KeyStore::open(&path)?.revoke(&self.key, now_ms())?;
         if self.json {
             output::json(&key)?;
         } else {

@@ -109,8 +109,15 @@ pub(crate) struct PolicyArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ListenArgs {
     /// Address and port, instead of the configured one; port 0 picks a free one.
-    #[arg(long, env = "TOLLGATE_LISTEN", value_name = "ADDR:PORT")]
+    #[arg(long, env = "TOLLGATE_LISTEN", value_name = "ADDR:PORT", value_parser = address)]
     listen: Option<SocketAddr>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "it must be an address and a port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for every interface"
+            .to_owned()
+    })
 }
 
 /// Why a command failed.

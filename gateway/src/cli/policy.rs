@@ -1,6 +1,6 @@
 //! `tollgate policy`: checks policy files and prints the schema that editors complete by.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -77,7 +77,7 @@ impl Check {
         for path in &self.files {
             let file = path.display().to_string();
             let text = std::fs::read_to_string(path)
-                .map_err(|source| CliError::Io { what: format!("{file} cannot be read"), source })?;
+                .map_err(|source| CliError::Io { what: unreadable(path), source })?;
             let checked = check(&file, &text, catalogue.is_some().then_some(&known));
             if !self.json {
                 match &checked {
@@ -92,6 +92,14 @@ impl Check {
         }
         Ok(if all.iter().all(|found| found.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+fn unreadable(path: &Path) -> String {
+    let place = path.display();
+    if path.is_dir() {
+        return format!("{place} is a folder, name its files: tollgate policy check {place}/*.toml");
+    }
+    format!("{place} cannot be read")
 }
 
 fn found(file: String, checked: Result<tollgate_policies::Policy, Diagnostics>) -> Found {

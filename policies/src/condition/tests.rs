@@ -109,7 +109,7 @@ fn mistakes_are_found_before_any_request_meets_them() {
         ("difficulty in [\"math\"]", 11, "a number is never in a list of other things"),
         ("tools && team", 6, "`&&` joins true or false, not text"),
         ("team == null", 8, "conditions have no null or bytes"),
-        ("\"é\" == domain && ", 17, "not a CEL condition: mismatched input"),
+        ("\"é\" == domain && ", 17, "not a CEL condition: it ends in the middle"),
         ("{\"a\": 1} == {\"a\": 1}", 0, "conditions have no maps or messages"),
     ] {
         let flaws = flaws(source);
