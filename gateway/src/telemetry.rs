@@ -47,7 +47,7 @@ pub fn start(options: &LogOptions) {
     let lines =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let started = if options.json.unwrap_or(!terminal) {
-        lines.json().flatten_event(true).try_init()
+        lines.json().flatten_event(true).with_span_list(false).try_init()
     } else {
         lines.with_ansi(terminal).compact().try_init()
     };
