@@ -82,6 +82,11 @@ name = "slow"
 engine = "cloud"
 price = {{ input = 5.0, output = 15.0 }}
 [[model]]
+name = "silent"
+engine = "cloud"
+upstream_model = "hang"
+price = {{ input = 5.0, output = 15.0 }}
+[[model]]
 name = "broken"
 engine = "flaky"
 price = {{ input = 0.01, output = 0.01 }}

@@ -14,9 +14,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.ticker import FuncFormatter  # noqa: E402
 
+from PIL import Image  # noqa: E402
+
 from panels import load, panels  # noqa: E402
 
-COLUMNS, UNIT_W, UNIT_H = 24, 0.72, 0.32
+COLUMNS, UNIT_W, UNIT_H = 24, 0.62, 0.3
 
 
 def amount(value, unit):
@@ -30,6 +32,8 @@ def amount(value, unit):
             if abs(value) >= size:
                 return f"{value / size:.3g} {name}"
         return "0 s"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
     return f"{value:.3g}{' req/s' if unit == 'reqps' else ''}"
 
 
@@ -55,8 +59,10 @@ def lines(axes, panel, results, start, unit):
                 floor |= dict(zip(times, values))
             axes.plot(times, values, linewidth=1.2, label=label(result, series))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value, unit)))
-    axes.legend(fontsize=5, ncols=2, frameon=False, loc="upper left")
-    axes.tick_params(labelsize=5)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + (high - low) * 0.35)  # room for the legend
+    axes.legend(fontsize=6, ncols=3, frameon=False, loc="upper left", handlelength=1, columnspacing=1)
+    axes.tick_params(labelsize=6)
     axes.grid(alpha=0.25)
 
 
@@ -66,8 +72,11 @@ def bars(axes, results, unit, by_bound):
         # Cumulative buckets, as Grafana's heatmap format turns them into counts.
         found.sort(key=lambda pair: float(pair[0]))
         found = [(name, value - (found[at - 1][1] if at else 0)) for at, (name, value) in enumerate(found)]
-    names = [name for name, _ in found]
-    axes.barh(names[::-1], [value for _, value in found][::-1], height=0.6)
+    places = range(len(found), 0, -1)
+    axes.barh(places, [value for _, value in found], height=0.8, alpha=0.6)
+    for place, (name, value) in zip(places, found):
+        axes.text(0.01, place, f"{name}: {amount(value, unit)}", fontsize=6, va="center", transform=axes.get_yaxis_transform())
+    axes.set_yticks([])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value, unit)))
     axes.tick_params(labelsize=6)
 
@@ -81,8 +90,8 @@ def heatmap(axes, results, start):
         below = counts
     times = sorted({at for row in grid for at in row})
     axes.pcolormesh([at - start for at in times], range(len(grid)), [[row.get(at, 0) for at in times] for row in grid])
-    axes.set_yticks(range(len(grid)), [one["metric"]["le"] for one in series], fontsize=5)
-    axes.tick_params(labelsize=5)
+    axes.set_yticks(range(len(grid)), [one["metric"]["le"] for one in series], fontsize=6)
+    axes.tick_params(labelsize=6)
 
 
 def words(axes, panel, results, unit):
@@ -98,7 +107,7 @@ def words(axes, panel, results, unit):
 
 def draw(axes, panel, results, start):
     unit = panel["fieldConfig"]["defaults"].get("unit")
-    axes.set_title(panel["title"], fontsize=7, loc="left")
+    axes.set_title(panel["title"], fontsize=8, loc="left")
     results = [result for result in results if any(math.isfinite(last(one)) for one in result["series"])]
     if panel["type"] in ("stat", "table") or not results:
         words(axes, panel, results, unit)
@@ -117,11 +126,16 @@ def main():
     figure = plt.figure(figsize=(COLUMNS * UNIT_W, height * UNIT_H), dpi=75)
     for panel in shown:
         at = panel["gridPos"]
-        box = (at["x"] / COLUMNS + 0.022, 1 - (at["y"] + at["h"]) / height + 0.5 / height, at["w"] / COLUMNS - 0.03,
+        box = (at["x"] / COLUMNS + 0.035, 1 - (at["y"] + at["h"]) / height + 0.5 / height, at["w"] / COLUMNS - 0.045,
                (at["h"] - 1.6) / height)
         mine = [result for result in data["results"] if result["panel"] == panel["id"]]
         draw(figure.add_axes(box), panel, mine, data["start"])
+    for row in dashboard["panels"]:
+        if row["type"] == "row":
+            figure.text(0.01, 1 - (row["gridPos"]["y"] + 0.9) / height, row["title"], fontsize=11, weight="bold")
     figure.savefig(picture)
+    # A few colours are enough, and keep it small.
+    Image.open(picture).convert("RGB").quantize(48).save(picture, optimize=True)
 
 
 if __name__ == "__main__":

@@ -59,9 +59,9 @@ class Traffic:
         self.stopping.wait(1)
 
     def impatient(self):
-        """A client that leaves in mid-stream, and one with too little time."""
+        """A client that leaves in mid-stream, and one whose deadline passes while the engine is silent."""
         self.chat("slow", "hello", tags="team=ads", stream=True, leave_after=2000)
-        self.chat("slow", "hello", tags="team=ads", deadline_ms=200)
+        self.chat("silent", "hello", tags="team=ads", deadline_ms=2500)
         self.stopping.wait(1)
 
     def chat(self, model, prompt, tags="", stream=False, max_tokens=40, leave_after=None, deadline_ms=None):

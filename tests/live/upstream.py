@@ -1,6 +1,6 @@
 """A scripted OpenAI-compatible server for what real engines will not do on demand.
 
-The model asked for is the script: `steady` answers, `slow` streams a word every 50 ms until its reader leaves,
+The model asked for is the script: `steady` answers (and sends back fields that begin with `nobody_knows`), `slow` streams a word every 50 ms until its reader leaves,
 `hang` never answers, `broken` fails with 503, `cut` breaks its stream off, `toolsmith` calls the first tool it is
 offered and then reports the tool's result. Standard library only.
 """
@@ -113,7 +113,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def completion(asked, message, finish, tokens):
-    return {"id": "chatcmpl-live", "object": "chat.completion", "created": 1, "model": asked["model"],
+    unknown = {name: value for name, value in asked.items() if name.startswith("nobody_knows")}
+    return {"id": "chatcmpl-live", "object": "chat.completion", "created": 1, "model": asked["model"], **unknown,
             "choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": usage(tokens)}
 
 

@@ -1,6 +1,7 @@
 """The official `openai` Python SDK against the gateway: answers, streams, money, headers, typed errors, retries."""
 
 import asyncio
+import json
 import os
 
 import openai
@@ -102,12 +103,14 @@ def _():
     assert final.usage.completion_tokens > 0
 
 
-@check("python: extra headers reach the decision, extra fields reach the engine")
+@check("python: extra headers reach the decision, extra fields the engine and back")
 def _():
     raw = client.chat.completions.with_raw_response.create(
-        model="auto", extra_headers={"x-tollgate-explain": "1", "x-tollgate-tags": "team=search"},
-        extra_body={"a_field_nobody_knows": {"kept": [1.50]}}, **ASK)
-    assert '"candidates"' in raw.headers["x-tollgate-decision"] or '"verdicts"' in raw.headers["x-tollgate-decision"]
+        model="steady", extra_headers={"x-tollgate-explain": "1"}, extra_body={"nobody_knows_this": {"kept": [1.5]}}, **ASK)
+    decision = json.loads(raw.headers["x-tollgate-decision"])
+    same((decision["model"], decision["route"]), ("steady", "pinned"))
+    assert "small" in {one["model"] for one in decision["candidates"]}, decision
+    same(raw.parse().nobody_knows_this, {"kept": [1.5]})
 
 
 @check("python: a wrong key is an AuthenticationError")
