@@ -116,7 +116,7 @@ impl Booking {
             if let Some(less) = self.hold.replace(more) {
                 less.release();
             }
-            self.app.ledger.hold(self.hold_row()).await.map_err(Fault::Ledger)?;
+            self.app.ledger.raise(self.hold_row()).await.map_err(Fault::Ledger)?;
         }
         self.serving = place;
         let model = &self.app.catalog.models()[place];

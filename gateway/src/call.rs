@@ -67,11 +67,11 @@ impl Call {
     #[must_use]
     pub fn new(request: http::Request<Incoming>) -> Call {
         let (parts, body) = request.into_parts();
-        let id = format!("req_{:032x}", rand::random::<u128>());
+        let at_ms = now_ms();
         Call {
-            id,
+            id: request_id(at_ms),
             began: Instant::now(),
-            at_ms: now_ms(),
+            at_ms,
             parts,
             body,
             key: None,
@@ -98,5 +98,24 @@ impl Call {
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
         self.deadline.map(|all| all.saturating_sub(self.began.elapsed()))
+    }
+}
+
+/// An id that no other request has. It begins with the time, so that the ledger's index grows at its end instead of all
+/// over; 80 random bits follow.
+fn request_id(at_ms: u64) -> String {
+    let random: u128 = rand::random();
+    format!("req_{at_ms:012x}{:020x}", random >> 48)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_of_one_length_and_in_the_order_of_time() {
+        let (early, late) = (request_id(1_700_000_000_000), request_id(1_700_000_000_001));
+        assert!(early < late && early.len() == 36 && late.len() == 36, "{early} {late}");
+        assert_ne!(request_id(5), request_id(5));
     }
 }

@@ -15,8 +15,10 @@ use super::record::{Account, HoldRow, Receipt};
 /// A change waiting to be written.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// Money set aside.
+    /// Money set aside, for the first time.
     Hold(Box<HoldRow>),
+    /// More money set aside for the same request: the row it replaces may be in the file.
+    Raise(Box<HoldRow>),
     /// A hold given back without a receipt (the call was never made).
     Drop(String),
     /// A request's end.
@@ -70,21 +72,27 @@ pub(crate) fn head(db: &Connection) -> rusqlite::Result<Link> {
 pub(crate) fn apply(db: &mut Connection, head: Link, changes: &[Change]) -> Result<Applied, LedgerError> {
     let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut applied = Applied { head, receipts: 0, duplicates: Vec::new() };
-    let mut new_holds: HashMap<&str, &HoldRow> = HashMap::new();
+    // With whether an older row of the same request may be in the file.
+    let mut new_holds: HashMap<&str, (&HoldRow, bool)> = HashMap::new();
     let mut spent: HashMap<&Account, (Usd, u64)> = HashMap::new();
     for (index, change) in changes.iter().enumerate() {
         match change {
             Change::Hold(hold) => {
-                new_holds.insert(&hold.request_id, hold);
+                new_holds.insert(&hold.request_id, (hold, false));
+            }
+            Change::Raise(hold) => {
+                let in_file = new_holds.get(hold.request_id.as_str()).is_none_or(|(_, in_file)| *in_file);
+                new_holds.insert(&hold.request_id, (hold, in_file));
             }
             Change::Drop(request_id) => {
-                if new_holds.remove(request_id.as_str()).is_none() {
+                if new_holds.remove(request_id.as_str()).is_none_or(|(_, in_file)| in_file) {
                     delete_hold(&step, request_id)?;
                 }
             }
             Change::Settle(receipt) => {
-                if new_holds.remove(receipt.request_id.as_str()).is_none() {
-                    delete_hold(&step, &receipt.request_id)?;
+                let request_id = receipt.request_id.as_str();
+                if new_holds.remove(request_id).is_none_or(|(_, in_file)| in_file) {
+                    delete_hold(&step, request_id)?;
                 }
                 match insert_receipt(&step, applied.head, receipt)? {
                     Some(link) => {
@@ -104,7 +112,7 @@ pub(crate) fn apply(db: &mut Connection, head: Link, changes: &[Change]) -> Resu
             }
         }
     }
-    for hold in new_holds.into_values() {
+    for (hold, _) in new_holds.into_values() {
         insert_hold(&step, hold)?;
     }
     for (account, (amount, at_ms)) in spent {
@@ -179,4 +187,41 @@ fn insert_receipt(
 /// SQLite's integers are signed; times and token counts never come near the edge.
 pub(crate) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::schema;
+
+    fn hold(amount: i64) -> Box<HoldRow> {
+        let amount = Usd::from_nanos(amount);
+        Box::new(HoldRow { request_id: "r".to_owned(), amount, ..HoldRow::default() })
+    }
+
+    fn settle() -> Change {
+        Change::Settle(Box::new(Receipt { request_id: "r".to_owned(), ..Receipt::default() }))
+    }
+
+    /// Amounts held in the file after these batches.
+    fn held(batches: &[&[Change]]) -> Vec<i64> {
+        let mut db = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut db).unwrap();
+        let mut head = Link::START;
+        for changes in batches {
+            head = apply(&mut db, head, changes).unwrap().head;
+        }
+        let mut query = db.prepare("SELECT amount_nanos FROM holds").unwrap();
+        query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn a_raised_hold_replaces_the_one_before_and_ends_with_its_request() {
+        let raise = || Change::Raise(hold(2));
+        assert_eq!(held(&[&[Change::Hold(hold(1))], &[raise()]]), [2]);
+        assert_eq!(held(&[&[Change::Hold(hold(1)), raise()]]), [2]);
+        assert!(held(&[&[Change::Hold(hold(1))], &[raise(), settle()]]).is_empty());
+        assert!(held(&[&[Change::Hold(hold(1)), raise(), settle()]]).is_empty());
+        assert!(held(&[&[Change::Hold(hold(1))], &[raise(), Change::Drop("r".to_owned())]]).is_empty());
+    }
 }

@@ -15,6 +15,7 @@ mod report;
 mod schema;
 mod verify;
 mod writer;
+mod young;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,10 +63,10 @@ impl Ledger {
         let shared = Arc::new(Shared::default());
         let (queue, messages) = mpsc::channel(writer::QUEUE);
         let writer = Writer::new(db, lock, Arc::clone(&shared), messages)?;
-        std::thread::Builder::new()
-            .name("ledger".to_owned())
-            .spawn(move || writer.run())
-            .map_err(|source| LedgerError::Io { path: path.to_owned(), source })?;
+        let io = |source| LedgerError::Io { path: path.to_owned(), source };
+        let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(io)?;
+        let work = move || writer.run(&clock);
+        std::thread::Builder::new().name("ledger".to_owned()).spawn(work).map_err(io)?;
         Ok((Ledger { path: Arc::new(path.to_owned()), queue, shared }, recovery))
     }
 
@@ -87,16 +88,41 @@ impl Ledger {
         !self.shared.stalled.load(Ordering::Relaxed)
     }
 
-    /// Queues a hold, before the upstream is called. It is in the file at the latest when its receipt is;
-    /// returning means queued, not written, so the call need not wait for the disk.
+    /// Notes a hold, before the upstream is called; the call need not wait for the disk. A stream's is queued at once,
+    /// because its first bytes reach the client before its receipt is written; another's is written within
+    /// milliseconds unless its receipt comes first.
     ///
     /// # Errors
     /// [`LedgerError::Stalled`] while the file cannot be written: nothing may be spent that cannot be booked.
     pub async fn hold(&self, hold: HoldRow) -> Result<(), LedgerError> {
-        if !self.is_writable() {
-            return Err(LedgerError::Stalled { reason: self.shared.reason.lock().clone() });
+        self.writable()?;
+        if hold.stream {
+            return self.send(Message::Write(Change::Hold(Box::new(hold)), None)).await;
         }
-        self.send(Message::Write(Change::Hold(Box::new(hold)), None)).await
+        if self.shared.young.add(hold) {
+            match self.queue.try_send(Message::Wake) {
+                // A full queue is being worked off, and the young holds are looked at after each batch.
+                Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => {}
+                Err(mpsc::error::TrySendError::Closed(_)) => return Err(LedgerError::Closed),
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces a request's hold by a larger one.
+    ///
+    /// # Errors
+    /// As [`Ledger::hold`].
+    pub async fn raise(&self, hold: HoldRow) -> Result<(), LedgerError> {
+        self.writable()?;
+        self.send(Message::Write(Change::Raise(Box::new(hold)), None)).await
+    }
+
+    fn writable(&self) -> Result<(), LedgerError> {
+        if self.is_writable() {
+            return Ok(());
+        }
+        Err(LedgerError::Stalled { reason: self.shared.reason.lock().clone() })
     }
 
     /// Takes a hold back without a receipt: the upstream was never called. Never blocks.

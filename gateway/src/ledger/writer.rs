@@ -1,14 +1,15 @@
 //! The one thread that writes the ledger, with group commit.
 //!
 //! It takes whatever is queued, writes it in one transaction, and only then answers the waiting settles: under
-//! load a commit carries many requests, alone it carries one at once. When the file cannot be written (disk
+//! load a commit carries many requests, alone it carries one at once. Holds nobody waits for linger in memory
+//! (`young`), and most never need a write. When the file cannot be written (disk
 //! full, another process's lock) nothing accepted is thrown away: it stays in memory and is tried again each
 //! second, settles are told, and new holds are refused until it works.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -18,11 +19,16 @@ use super::batch::{self, Change};
 use super::chain::Link;
 use super::error::LedgerError;
 use super::open::Lock;
+use super::young::{LINGER, Young};
 
 /// Messages waiting for the writer before senders are held back.
 pub(crate) const QUEUE: usize = 4096;
 /// Most changes in one transaction, so that no settle waits behind an endless one.
 const BATCH: usize = 1024;
+/// With at least this many young holds, receipts come in faster than one commit takes …
+const SIBLINGS: usize = 4;
+/// … and waiting this long for more of them costs less than a commit each (PostgreSQL's `commit_delay`).
+const COMMIT_DELAY: Duration = Duration::from_micros(500);
 /// Pause between attempts while the file cannot be written.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -31,7 +37,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) enum Message {
     /// Write this; the answer, if wanted, says whether it is in the file.
     Write(Change, Option<oneshot::Sender<Result<(), LedgerError>>>),
-    /// The overflow has something in it.
+    /// The overflow or the young holds have something in them.
     Wake,
     /// Write what is there, then stop.
     Close(oneshot::Sender<Result<(), LedgerError>>),
@@ -43,6 +49,8 @@ pub(crate) struct Shared {
     /// Receipts that found the queue full while being dropped; bounded by the requests in flight, each of
     /// which has one receipt.
     pub(crate) overflow: Mutex<VecDeque<Change>>,
+    /// Holds that are not written yet.
+    pub(crate) young: Young,
     /// Receipts in the file, those of earlier runs included.
     pub(crate) rows: AtomicU64,
     /// Whether the last attempt to write failed.
@@ -80,21 +88,20 @@ impl Writer {
         Ok(Writer { db, lock, head, shared, queue, pending: Vec::new(), answers: Vec::new(), closing: None })
     }
 
-    /// Writes until closed or until every handle is gone.
-    pub(crate) fn run(mut self) {
+    /// Writes until closed or until every handle is gone. `clock` is a runtime of this thread's own, for waiting
+    /// with a time limit.
+    pub(crate) fn run(mut self, clock: &tokio::runtime::Runtime) {
         let mut open = true;
         while open {
-            open = match self.queue.blocking_recv() {
-                Some(message) => self.take(message),
-                None => false,
-            };
-            while open && self.pending.len() < BATCH {
-                match self.queue.try_recv() {
-                    Ok(message) => open = self.take(message),
-                    Err(_) => break,
-                }
+            open = self.next(clock) && self.take_queued();
+            if open && !self.pending.is_empty() && self.shared.young.count() >= SIBLINGS {
+                std::thread::sleep(COMMIT_DELAY);
+                open = self.take_queued();
             }
-            self.pending.extend(self.shared.overflow.lock().drain(..));
+            self.take_overflow();
+            let young = &self.shared.young;
+            let grown = if open { young.grown(Instant::now()) } else { young.all() };
+            self.pending.extend(grown.into_iter().map(|hold| Change::Hold(Box::new(hold))));
             while !self.commit() && open {
                 open = self.wait();
             }
@@ -116,14 +123,39 @@ impl Writer {
         }
     }
 
+    /// Waits for a message, or for a young hold to grow up; false when there will be no more.
+    fn next(&mut self, clock: &tokio::runtime::Runtime) -> bool {
+        let message = if self.shared.young.keep_watch() {
+            let queue = &mut self.queue;
+            match clock.block_on(async { tokio::time::timeout(LINGER, queue.recv()).await }) {
+                Ok(message) => message,
+                Err(_) => return true,
+            }
+        } else {
+            self.queue.blocking_recv()
+        };
+        message.is_some_and(|message| self.take(message))
+    }
+
+    /// Takes what is there, up to a batch; false when the last message was among it.
+    fn take_queued(&mut self) -> bool {
+        while self.pending.len() < BATCH {
+            let Ok(message) = self.queue.try_recv() else { return true };
+            if !self.take(message) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Puts a message into the batch; false when it was the last.
     fn take(&mut self, message: Message) -> bool {
         match message {
             Message::Write(change, answer) => {
+                self.gather(change);
                 if let Some(answer) = answer {
-                    self.answers.push((self.pending.len(), answer));
+                    self.answers.push((self.pending.len() - 1, answer));
                 }
-                self.pending.push(change);
                 true
             }
             Message::Wake => true,
@@ -132,6 +164,24 @@ impl Writer {
                 false
             }
         }
+    }
+
+    /// Puts a change into the batch, after the hold it ends if that was never written.
+    fn gather(&mut self, change: Change) {
+        let request_id = match &change {
+            Change::Raise(hold) => Some(&hold.request_id),
+            Change::Drop(request_id) => Some(request_id),
+            Change::Settle(receipt) => Some(&receipt.request_id),
+            Change::Hold(_) | Change::Limit { .. } => None,
+        };
+        let unwritten = request_id.and_then(|request_id| self.shared.young.take(request_id));
+        self.pending.extend(unwritten.map(|hold| Change::Hold(Box::new(hold))));
+        self.pending.push(change);
+    }
+
+    fn take_overflow(&mut self) {
+        let overflow = std::mem::take(&mut *self.shared.overflow.lock());
+        overflow.into_iter().for_each(|change| self.gather(change));
     }
 
     /// Tries to write the batch; false if it has to be tried again.
@@ -180,7 +230,7 @@ impl Writer {
                 return false;
             }
         }
-        self.pending.extend(self.shared.overflow.lock().drain(..));
+        self.take_overflow();
         true
     }
 
