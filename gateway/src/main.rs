@@ -9,6 +9,11 @@ use tollgate::telemetry;
 
 use cli::Cli;
 
+/// A request makes a few hundred small allocations on one thread and frees some on another, which glibc's allocator is
+/// slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::start(&cli.log);

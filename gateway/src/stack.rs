@@ -39,5 +39,6 @@ pub fn stack(
         .layer(around(move |call, next| authenticate(Arc::clone(&authenticating), call, next)))
         // Around all that can wait: body, budget, engine.
         .layer(around(deadline))
-        .service(tower::service_fn(move |call| route(Arc::clone(&routing), call)))
+        // Boxed once, here: what the layers above pass around is a pointer, not the whole request's state.
+        .service(tower::service_fn(move |call| Box::pin(route(Arc::clone(&routing), call))))
 }
