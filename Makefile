@@ -17,7 +17,7 @@ DEBUG   := $(TARGET)/debug/tollgate
 DATA    ?= ../shared/data
 ARGS    ?=
 
-.PHONY: help setup build demo test fmt lint doc rules unit test-models clients dashboards deny train
+.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients dashboards deny train
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s'|'
@@ -75,6 +75,13 @@ dashboards: ## every panel and rule on a real Prometheus over a real gateway und
 	@scripts/setup.sh dashboards
 	@$(MAKE) --no-print-directory test-models
 	@python3 tests/live/dashboards.py --tollgate $(DEBUG) --out $(TARGET)/dashboards $(ARGS)
+
+# One thread's worth of load on the same cores as what is measured: ratios within a round, never absolute figures.
+bench: ## gateway overhead against a bare hyper proxy, nginx and haproxy (ARGS='--rounds 3 --seconds 2')
+	@scripts/setup.sh bench
+	cargo build --release --locked -p tollgate -p tollgate-tests --bins
+	$(RELEASE) models pull onnxruntime
+	PATH=$(PATH):/usr/sbin python3 tests/bench/overhead.py --bin $(dir $(RELEASE)) $(ARGS)
 
 deny: ## licences, advisories and duplicate versions of the dependencies
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
