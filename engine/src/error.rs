@@ -68,6 +68,9 @@ pub enum EngineError {
     /// The worker's scheduler thread died: the process should end and be restarted.
     #[error("the scheduler stopped: {0}")]
     SchedulerStopped(String),
+    /// It was told to stop before it was ready.
+    #[error("the engine was told to stop")]
+    Interrupted,
     /// A thread or a socket could not be set up.
     #[error("{doing}: {source}")]
     Io {

@@ -5,10 +5,12 @@
 //! state in C++ and are therefore serialised here.
 
 mod context;
+mod interrupt;
 mod log;
 pub(crate) mod quantize;
 
 pub(crate) use context::{Batch, Context, ContextOptions, DecodeFailure};
+pub(crate) use interrupt::Interrupt;
 pub(crate) use llama_cpp_2::token::LlamaToken as Token;
 
 use crate::EngineError;
@@ -40,29 +42,38 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Loads a GGUF file, memory-mapped. Blocks for as long as the disk needs.
-    pub(crate) fn load(path: &Path) -> Result<Model, EngineError> {
+    /// Loads a GGUF file, memory-mapped. Blocks for as long as the disk needs, or until `interrupt` is raised.
+    pub(crate) fn load(path: &Path, interrupt: &Interrupt) -> Result<Model, EngineError> {
         check_magic(path)?;
         let backend = backend()?;
         let _making = MAKING.lock();
         log::forget();
-        let weights =
-            LlamaModel::load_from_file(backend, path, &LlamaModelParams::default()).map_err(|error| {
-                let reason = log::last_errors().unwrap_or_else(|| error.to_string());
-                EngineError::ModelRefused { path: path.to_owned(), reason }
-            })?;
+        let watched = interrupt.clone();
+        let params = LlamaModelParams::default().with_progress_callback(move |_| !watched.raised());
+        let weights = LlamaModel::load_from_file(backend, path, &params).map_err(|error| {
+            if interrupt.raised() {
+                return EngineError::Interrupted;
+            }
+            let reason = log::last_errors().unwrap_or_else(|| error.to_string());
+            EngineError::ModelRefused { path: path.to_owned(), reason }
+        })?;
         Ok(Model { weights })
     }
 
-    /// Makes a context in which sequences are decoded.
-    pub(crate) fn context(&self, options: &ContextOptions) -> Result<Context<'_>, EngineError> {
+    /// Makes a context in which sequences are decoded until `interrupt` is raised.
+    pub(crate) fn context(
+        &self,
+        options: &ContextOptions,
+        interrupt: &Interrupt,
+    ) -> Result<Context<'_>, EngineError> {
         let backend = backend()?;
         let _making = MAKING.lock();
         log::forget();
-        self.weights.new_context(backend, options.params()).map(Context::new).map_err(|error| {
+        let made = self.weights.new_context(backend, options.params(interrupt)).map_err(|error| {
             let reason = log::last_errors().unwrap_or_else(|| error.to_string());
             EngineError::ContextRefused { tokens: options.cells(), reason }
-        })
+        })?;
+        Ok(Context::new(made, interrupt.clone()))
     }
 
     /// Text to tokens. Control tokens written in `text` become those tokens; no BOS or EOS is added.

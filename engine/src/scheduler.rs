@@ -4,7 +4,7 @@
 //!
 //! Invariants: the number of requests inside is bounded, further ones are refused at once; a request whose receiver is
 //! dropped frees its slot before the next step; the thread never waits for a client, because every request's channel
-//! has room for all it may write.
+//! has room for all it may write; the thread never outlives its [`Thread`], which can interrupt it at any time.
 
 mod board;
 mod job;
@@ -12,13 +12,15 @@ mod meter;
 mod plan;
 mod slot;
 mod step;
+mod thread;
 
 pub(crate) use job::{Event, Failure, Finish, FinishReason, Job, Usage};
+pub(crate) use thread::Thread;
 
-use crate::llama::{ContextOptions, Model};
+use crate::llama::{ContextOptions, DecodeFailure, Interrupt, Model};
 use crate::{EngineError, Stats};
 use board::Board;
-use job::Submitted;
+use job::{Message, Submitted};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,26 +47,12 @@ pub(crate) struct SchedulerOptions {
     pub(crate) batch: u32,
 }
 
-/// The way to the scheduler's thread. The thread ends when this is dropped and its last answer is written.
+/// The way to the scheduler's thread, for as long as its [`Thread`] lives.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
-    jobs: mpsc::Sender<Submitted>,
+    jobs: mpsc::Sender<Message>,
     board: Arc<Board>,
     context: usize,
-}
-
-/// Resolves when the scheduler's thread has ended.
-#[derive(Debug)]
-pub(crate) struct ThreadEnd(oneshot::Receiver<Result<(), EngineError>>);
-
-impl ThreadEnd {
-    /// Waits for the end; an error when the thread gave up or panicked.
-    pub(crate) async fn wait(&mut self) -> Result<(), EngineError> {
-        match (&mut self.0).await {
-            Ok(result) => result,
-            Err(_) => Err(EngineError::SchedulerStopped("its thread panicked".to_owned())),
-        }
-    }
 }
 
 /// No place is free.
@@ -75,34 +63,21 @@ pub(crate) struct Full {
 }
 
 /// Loads the model on a thread of its own, which then runs the scheduler.
-pub(crate) async fn start(
-    options: SchedulerOptions,
-) -> Result<(Scheduler, Arc<Model>, ThreadEnd), EngineError> {
-    let (ready, started) = oneshot::channel();
-    let (ended, end) = oneshot::channel();
-    let thread = move || {
-        let result = run_thread(&options, ready);
-        // Nobody may wait for the end any more.
-        drop(ended.send(result));
-    };
-    std::thread::Builder::new()
-        .name("scheduler".to_owned())
-        .spawn(thread)
-        .map_err(|source| EngineError::Io { doing: "starting the scheduler's thread", source })?;
-    let mut end = ThreadEnd(end);
-    match started.await {
-        Ok((scheduler, model)) => Ok((scheduler, model, end)),
-        Err(_) => Err(end.wait().await.err().unwrap_or_else(|| {
-            EngineError::SchedulerStopped("its thread ended before it was ready".to_owned())
-        })),
-    }
+pub(crate) fn start(options: SchedulerOptions) -> Result<Thread, EngineError> {
+    let interrupt = Interrupt::default();
+    // A message for every place, and one to wake the thread.
+    let (jobs, inbox) = mpsc::channel(options.parallel as usize + options.queue + 1);
+    let (watched, submitting) = (interrupt.clone(), jobs.clone());
+    Thread::start(interrupt, jobs, move |ready| run_thread(&options, &watched, (submitting, inbox), ready))
 }
 
 fn run_thread(
     options: &SchedulerOptions,
+    interrupt: &Interrupt,
+    (jobs, inbox): (mpsc::Sender<Message>, mpsc::Receiver<Message>),
     ready: oneshot::Sender<(Scheduler, Arc<Model>)>,
 ) -> Result<(), EngineError> {
-    let model = Arc::new(Model::load(&options.model)?);
+    let model = Arc::new(Model::load(&options.model, interrupt)?);
     let per_request = options.context.min(model.trained_context());
     if per_request < options.context {
         tracing::warn!(
@@ -111,23 +86,26 @@ fn run_thread(
             "the context is cut to what the model knows"
         );
     }
-    let context = model.context(&ContextOptions {
-        context: per_request,
-        sequences: options.parallel,
-        batch: options.batch.max(options.parallel),
-        threads: options.threads,
-    })?;
-    let batch = options.batch.max(options.parallel) as usize;
-    let board = Arc::new(Board::new(options.parallel as usize, per_request as usize, batch, options.queue));
-    let (jobs, inbox) = mpsc::channel(options.parallel as usize + options.queue);
-    let stopped = |failure: crate::llama::DecodeFailure| EngineError::SchedulerStopped(failure.to_string());
-    let mut stepper = Stepper::new(&model, context, inbox, Arc::clone(&board));
+    let batch = options.batch.max(options.parallel);
+    let shape =
+        ContextOptions { context: per_request, sequences: options.parallel, batch, threads: options.threads };
+    let context = model.context(&shape, interrupt)?;
+    let (slots, per_request) = (options.parallel as usize, per_request as usize);
+    let board = Arc::new(Board::new(slots, per_request, batch as usize, options.queue));
+    let mut stepper = Stepper::new(&model, context, inbox, Arc::clone(&board), interrupt);
     stepper.warm_up().map_err(stopped)?;
-    let scheduler = Scheduler { jobs, board, context: per_request as usize };
+    let scheduler = Scheduler { jobs, board, context: per_request };
     if ready.send((scheduler, Arc::clone(&model))).is_err() {
         return Ok(());
     }
     stepper.run().map_err(stopped)
+}
+
+fn stopped(failure: DecodeFailure) -> EngineError {
+    match failure {
+        DecodeFailure::Interrupted => EngineError::Interrupted,
+        failure => EngineError::SchedulerStopped(failure.to_string()),
+    }
 }
 
 impl Scheduler {
@@ -137,7 +115,7 @@ impl Scheduler {
         let (events, receiver) = mpsc::channel(job.max_tokens + CLOSING_EVENTS);
         // There are as many places in the channel as permits, so only a dead thread refuses: the receiver then sees
         // that its sender is gone.
-        drop(self.jobs.try_send(Submitted { job, events, _place: place }));
+        drop(self.jobs.try_send(Message::Job(Submitted { job, events, _place: place })));
         Ok(receiver)
     }
 

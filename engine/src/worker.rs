@@ -1,26 +1,27 @@
 //! One engine process: loads a model and serves it over HTTP until told to stop. This is what `tollgate engine` runs.
 //!
 //! Order at start: bind (so that a port in use is told at once), then load, answering "loading" meanwhile. Order at
-//! the end: stop accepting, let running answers finish for a while, drop the rest, wait for the scheduler's thread.
+//! the end: stop accepting, let running answers finish for a while, drop the rest, interrupt the scheduler's thread and
+//! join it.
 
 mod lifeline;
 mod listener;
 mod options;
 
-pub use options::{DEFAULT_CONTEXT, DEFAULT_PARALLEL, DEFAULT_QUEUE, WorkerOptions};
+pub use options::{DEFAULT_CONTEXT, DEFAULT_DRAIN, DEFAULT_PARALLEL, DEFAULT_QUEUE, WorkerOptions};
 
 use crate::EngineError;
-use crate::scheduler::{self, SchedulerOptions, ThreadEnd};
+use crate::scheduler::{self, SchedulerOptions, Thread};
 use crate::server::{Server, Service};
 use crate::template::ChatTemplate;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
+use lifeline::Lifeline;
 use listener::{Connection, Listener};
 use options::Address;
 use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -28,12 +29,8 @@ use tokio::task::JoinSet;
 
 /// Tokens computed in one step at most.
 const BATCH: u32 = 512;
-/// How long running answers may go on after the order to stop.
-const DRAIN: Duration = Duration::from_secs(10);
-/// The same when the supervisor is gone: nobody reads those answers.
+/// How long running answers may go on when the supervisor is gone: nobody reads them.
 const ORPHAN_DRAIN: Duration = Duration::from_millis(500);
-/// How long the scheduler's thread may take for its last step.
-const LAST_STEP: Duration = Duration::from_secs(2);
 /// Pause after a failed accept (out of file descriptors), so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -68,78 +65,80 @@ impl Worker {
         self.listener.address()
     }
 
-    /// Loads the model and serves until `shutdown` resolves (or stdin closes, if so told), then drains.
+    /// Loads the model and serves until `shutdown` resolves (or stdin closes, if so told), then drains. Whichever way
+    /// this ends, dropped included, the scheduler's thread has ended before.
     ///
     /// # Errors
     /// When the model cannot be loaded, or the scheduler gives up after repeated failures of the computation.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), EngineError> {
         let Worker { options, listener } = self;
-        let mut lifeline = pin!(lifeline::closed(options.exit_with_stdin)?);
+        let mut lifeline = Lifeline::new(options.exit_with_stdin)?;
+        let mut thread = scheduler::start(scheduler_options(&options))?;
         let server = Arc::new(Server::default());
         let connections = GracefulShutdown::new();
         let mut tasks = JoinSet::new();
-        let mut end = None;
-        let drain = tokio::select! {
-            result = work(&options, &server, &listener, &mut end) => return result,
+        let end = tokio::select! {
+            error = work(&options, &server, &listener, &mut thread) => Err(error),
             never = accept(&listener, &server, &connections, &mut tasks) => match never {},
-            () = shutdown => DRAIN,
-            () = &mut lifeline => ORPHAN_DRAIN,
+            () = shutdown => Ok(options.drain),
+            () = lifeline.closed() => Ok(options.drain.min(ORPHAN_DRAIN)),
         };
         drop(listener);
         tracing::info!("stopping");
+        // After a failure of the engine only error answers are left to be written.
+        let drain = *end.as_ref().unwrap_or(&ORPHAN_DRAIN);
         tokio::select! {
             () = connections.shutdown() => {}
             () = tokio::time::sleep(drain) => tracing::warn!("answers that still ran are dropped"),
-            // The supervisor went away during the drain. (A lifeline that closed before is pending from then on.)
-            () = lifeline => {}
+            // The supervisor went away during the drain.
+            () = lifeline.closed() => {}
         }
         tasks.shutdown().await;
-        // The server owns the way to the scheduler; without it the thread ends after its present step.
-        drop(server);
-        if let Some(mut end) = end
-            && tokio::time::timeout(LAST_STEP, end.wait()).await.is_err()
-        {
-            tracing::debug!("the scheduler's thread is left behind in its last step");
-        }
-        Ok(())
+        thread.finish().await;
+        end.map(drop)
     }
 }
 
-/// Loads the model, opens the server, and resolves only when the scheduler cannot go on.
-async fn work(
-    options: &WorkerOptions,
-    server: &Server,
-    listener: &Listener,
-    end: &mut Option<ThreadEnd>,
-) -> Result<(), EngineError> {
-    let began = Instant::now();
-    let threads = options.thread_count();
-    let (scheduler, model, thread_end) = scheduler::start(SchedulerOptions {
+fn scheduler_options(options: &WorkerOptions) -> SchedulerOptions {
+    SchedulerOptions {
         model: options.model.clone(),
-        threads,
+        threads: options.thread_count(),
         context: options.context,
         parallel: options.parallel,
         queue: options.queue as usize,
         batch: BATCH,
-    })
-    .await?;
+    }
+}
+
+/// Waits for the model, opens the server, and resolves only when the engine cannot go on.
+async fn work(
+    options: &WorkerOptions,
+    server: &Server,
+    listener: &Listener,
+    thread: &mut Thread,
+) -> EngineError {
+    let began = Instant::now();
+    let (scheduler, model) = match thread.ready().await {
+        Ok(ready) => ready,
+        Err(error) => return error,
+    };
     let (bos, eos) = model.bos_and_eos_text();
-    let template = ChatTemplate::new(model.chat_template(), bos, eos)?;
+    let template = match ChatTemplate::new(model.chat_template(), bos, eos) {
+        Ok(template) => template,
+        Err(error) => return error,
+    };
     let stats = scheduler.stats();
     server.open(Arc::new(Service { name: options.name(), model, template, scheduler }));
     tracing::info!(
         address = %listener.address(),
         model = %options.model.display(),
-        threads,
+        threads = options.thread_count(),
         load_ms = began.elapsed().as_millis() as u64,
         read_per_second = stats.prompt_tokens_per_second.round(),
         written_per_second = stats.tokens_per_second.round(),
         "ready"
     );
-    match end.insert(thread_end).wait().await {
-        Ok(()) => Err(EngineError::SchedulerStopped("its thread ended".to_owned())),
-        Err(error) => Err(error),
-    }
+    thread.end().await
 }
 
 /// Accepts connections for ever; each is a task in `tasks`.

@@ -11,7 +11,7 @@ const STORY: &str = "Tell me a short story about a fox.";
 
 #[tokio::test]
 async fn an_answer_has_the_shape_that_clients_expect() {
-    let (status, answer) = chat(shared().await, &ask("Say hello.", 8)).await;
+    let (status, answer) = chat(&shared().await, &ask("Say hello.", 8)).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(answer["object"], "chat.completion");
     assert_eq!(answer["model"], "SmolLM2-135M-Instruct.Q4_1");
@@ -46,7 +46,7 @@ async fn a_stream_says_the_same_as_a_whole_answer() {
 #[tokio::test]
 async fn usage_comes_in_a_last_chunk_of_its_own_when_asked_for() {
     let more = json!({"stream": true, "stream_options": {"include_usage": true}});
-    let chunks = stream(shared().await, &ask_with(STORY, 5, more)).await;
+    let chunks = stream(&shared().await, &ask_with(STORY, 5, more)).await;
     let (last, others) = chunks.split_last().unwrap();
     assert_eq!(last["choices"], json!([]));
     assert_eq!(last["usage"]["completion_tokens"], 5);
@@ -59,11 +59,11 @@ async fn max_tokens_cuts_and_says_so() {
         let mut body = ask(STORY, 50);
         body.as_object_mut().unwrap().remove("max_tokens");
         body[name] = json!(limit);
-        let (_, answer) = chat(shared().await, &body).await;
+        let (_, answer) = chat(&shared().await, &body).await;
         assert_eq!(answer["usage"]["completion_tokens"], limit);
         assert_eq!(answer["choices"][0]["finish_reason"], "length");
     }
-    let (_, answer) = chat(shared().await, &ask("What is 1+1? Answer with one word.", 200)).await;
+    let (_, answer) = chat(&shared().await, &ask("What is 1+1? Answer with one word.", 200)).await;
     assert_eq!(answer["choices"][0]["finish_reason"], "stop");
 }
 
@@ -117,7 +117,7 @@ async fn a_prompt_begun_before_is_not_read_again() {
 #[tokio::test]
 async fn a_prompt_too_long_for_the_context_is_refused_and_a_long_answer_is_cut() {
     let long = "word ".repeat(1500);
-    let (status, error) = chat(shared().await, &ask(&long, 5)).await;
+    let (status, error) = chat(&shared().await, &ask(&long, 5)).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert_eq!(error["error"]["code"], "context_length_exceeded");
     assert_eq!(error["error"]["param"], "messages");
@@ -146,7 +146,7 @@ async fn mistakes_are_named_in_the_openai_shape() {
         (br#"{"messages": [{"role": "user", "content": "x"}], "n": 3}"#, "n", "unsupported_parameter"),
     ];
     for (body, param, code) in cases {
-        let (status, answer) = call(shared().await, "POST", "/v1/chat/completions", body.to_vec()).await;
+        let (status, answer) = call(&shared().await, "POST", "/v1/chat/completions", body.to_vec()).await;
         let error = &answer["error"];
         assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
         assert_eq!(error["type"], "invalid_request_error");
@@ -156,19 +156,19 @@ async fn mistakes_are_named_in_the_openai_shape() {
     }
     let huge = vec![b' '; 17 << 20];
     assert_eq!(
-        call(shared().await, "POST", "/v1/chat/completions", huge).await.0,
+        call(&shared().await, "POST", "/v1/chat/completions", huge).await.0,
         StatusCode::PAYLOAD_TOO_LARGE
     );
     assert_eq!(
-        call(shared().await, "GET", "/v1/chat/completions", Vec::new()).await.0,
+        call(&shared().await, "GET", "/v1/chat/completions", Vec::new()).await.0,
         StatusCode::METHOD_NOT_ALLOWED
     );
-    assert_eq!(get(shared().await, "/nowhere").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(get(&shared().await, "/nowhere").await.0, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
 async fn the_model_is_listed_with_its_facts() {
-    let (status, list) = get(shared().await, "/v1/models").await;
+    let (status, list) = get(&shared().await, "/v1/models").await;
     assert_eq!(status, StatusCode::OK);
     let model = &list["data"][0];
     assert_eq!(model["id"], "SmolLM2-135M-Instruct.Q4_1");

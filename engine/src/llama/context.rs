@@ -1,6 +1,6 @@
 //! A decoding context: the KV memory of several sequences, batches of tokens, and the logits they give.
 
-use super::Token;
+use super::{Interrupt, Token};
 use llama_cpp_2::DecodeError;
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
@@ -26,9 +26,9 @@ impl ContextOptions {
         self.context.saturating_mul(self.sequences)
     }
 
-    pub(super) fn params(&self) -> LlamaContextParams {
+    pub(super) fn params(&self, interrupt: &Interrupt) -> LlamaContextParams {
         let threads = i32::try_from(self.threads).unwrap_or(i32::MAX);
-        LlamaContextParams::default()
+        let mut params = LlamaContextParams::default()
             .with_n_ctx(NonZeroU32::new(self.cells()))
             .with_n_seq_max(self.sequences)
             .with_n_batch(self.batch)
@@ -37,7 +37,9 @@ impl ContextOptions {
             .with_n_threads_batch(threads)
             .with_no_perf(true)
             // Each sequence has its own stream of KV cells: attention then reads one sequence's cells, not all of them.
-            .with_kv_unified(false)
+            .with_kv_unified(false);
+        interrupt.watch_over(&mut params);
+        params
     }
 }
 
@@ -47,20 +49,28 @@ pub(crate) enum DecodeFailure {
     /// The KV memory has no room for the batch; nothing was changed.
     #[error("no room in the KV memory")]
     NoRoom,
+    /// The interrupt was raised; the KV memory may hold part of the batch.
+    #[error("the engine is stopping")]
+    Interrupted,
     /// The computation failed; the KV memory may hold part of the batch.
     #[error("llama.cpp could not compute the batch (code {0})")]
     Broken(i32),
 }
 
+/// What `llama_decode` returns for a computation that the abort callback ended.
+const ABORTED: i32 = 2;
+
 /// The context. Used by one thread.
 #[derive(Debug)]
 pub(crate) struct Context<'model> {
     inner: LlamaContext<'model>,
+    /// llama.cpp has its address: it goes after the context (fields are dropped in this order).
+    _interrupt: Interrupt,
 }
 
 impl<'model> Context<'model> {
-    pub(super) fn new(inner: LlamaContext<'model>) -> Self {
-        Self { inner }
+    pub(super) fn new(inner: LlamaContext<'model>, interrupt: Interrupt) -> Self {
+        Self { inner, _interrupt: interrupt }
     }
 
     /// Computes a batch; the logits asked for in it can then be read.
@@ -68,6 +78,7 @@ impl<'model> Context<'model> {
         self.inner.decode(&mut batch.inner).map_err(|error| match error {
             DecodeError::NoKvCacheSlot => DecodeFailure::NoRoom,
             DecodeError::NTokensZero => DecodeFailure::Broken(-1),
+            DecodeError::Unknown(ABORTED) => DecodeFailure::Interrupted,
             DecodeError::Unknown(code) => DecodeFailure::Broken(code),
         })
     }

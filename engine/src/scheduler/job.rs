@@ -72,6 +72,15 @@ pub(crate) enum Failure {
     NoLogits,
 }
 
+/// What the scheduler's thread is sent.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// One more answer to be written.
+    Job(Submitted),
+    /// Nothing: look at the interrupt.
+    Wake,
+}
+
 /// A job on its way: with the channel back, and the place it takes up until it ends.
 #[derive(Debug)]
 pub(super) struct Submitted {

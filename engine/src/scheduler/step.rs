@@ -1,11 +1,11 @@
 //! The scheduler's thread: takes jobs, gives them slots, and computes step after step until told to stop.
 
 use super::board::Board;
-use super::job::{Failure, Submitted};
+use super::job::{Failure, Message, Submitted};
 use super::meter::Meter;
 use super::plan::shares;
 use super::slot::Slot;
-use crate::llama::{Batch, Context, DecodeFailure, Model, Token};
+use crate::llama::{Batch, Context, DecodeFailure, Interrupt, Model, Token};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,7 +26,8 @@ pub(super) struct Stepper<'model> {
     batch_limit: usize,
     slots: Vec<Slot>,
     waiting: VecDeque<Submitted>,
-    inbox: mpsc::Receiver<Submitted>,
+    inbox: mpsc::Receiver<Message>,
+    interrupt: &'model Interrupt,
     meter: Meter,
     board: Arc<Board>,
     admissions: u64,
@@ -46,8 +47,9 @@ impl<'model> Stepper<'model> {
     pub(super) fn new(
         model: &'model Model,
         context: Context<'model>,
-        inbox: mpsc::Receiver<Submitted>,
+        inbox: mpsc::Receiver<Message>,
         board: Arc<Board>,
+        interrupt: &'model Interrupt,
     ) -> Self {
         let batch_limit = board.batch();
         Self {
@@ -58,6 +60,7 @@ impl<'model> Stepper<'model> {
             slots: (0..).take(board.slots()).map(Slot::new).collect(),
             waiting: VecDeque::new(),
             inbox,
+            interrupt,
             meter: Meter::default(),
             board,
             admissions: 0,
@@ -94,13 +97,15 @@ impl<'model> Stepper<'model> {
         Ok(())
     }
 
-    /// Runs until every sender of jobs is gone and the last answer is written, or the computation is beyond hope.
+    /// Runs until interrupted, or until the computation is beyond hope.
     pub(super) fn run(mut self) -> Result<(), DecodeFailure> {
         while self.take_jobs() {
             self.admit();
             self.publish();
             match self.step() {
                 Ok(()) => self.broken = 0,
+                // Those who wait for answers see their channels close.
+                Err(DecodeFailure::Interrupted) => return Ok(()),
                 Err(failure) => {
                     self.fail_all(failure);
                     self.broken += 1;
@@ -114,11 +119,11 @@ impl<'model> Stepper<'model> {
         Ok(())
     }
 
-    /// Takes new jobs and drops abandoned ones; waits when there is nothing to do. False when nothing will come.
+    /// Takes new jobs and drops abandoned ones; waits when there is nothing to do. False when interrupted.
     fn take_jobs(&mut self) -> bool {
-        loop {
-            while let Ok(submitted) = self.inbox.try_recv() {
-                self.waiting.push_back(submitted);
+        while !self.interrupt.raised() {
+            while let Ok(message) = self.inbox.try_recv() {
+                self.take(message);
             }
             self.waiting.retain(|submitted| !submitted.abandoned());
             self.slots.iter_mut().for_each(Slot::drop_abandoned);
@@ -127,9 +132,17 @@ impl<'model> Stepper<'model> {
             }
             self.publish();
             match self.inbox.blocking_recv() {
-                Some(submitted) => self.waiting.push_back(submitted),
+                Some(message) => self.take(message),
                 None => return false,
             }
+        }
+        false
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Job(submitted) => self.waiting.push_back(submitted),
+            Message::Wake => {}
         }
     }
 

@@ -5,11 +5,20 @@ use crate::EngineError;
 use std::io::Read;
 use tokio::sync::oneshot;
 
-/// Resolves when stdin closes; never, unless `watch`ed, and never a second time.
-pub(super) fn closed(watch: bool) -> Result<impl Future<Output = ()>, EngineError> {
-    let (closing, closed) = oneshot::channel();
-    let mut idle = None;
-    if watch {
+/// The supervisor's end of stdin, if it is watched.
+#[derive(Debug)]
+pub(super) struct Lifeline {
+    /// `None` once it was told that the other end is closed, or if it is not watched.
+    closing: Option<oneshot::Receiver<()>>,
+}
+
+impl Lifeline {
+    /// Watches stdin if `watch` says so.
+    pub(super) fn new(watch: bool) -> Result<Lifeline, EngineError> {
+        if !watch {
+            return Ok(Lifeline { closing: None });
+        }
+        let (closing, closed) = oneshot::channel();
         // A plain thread: a blocked read on the runtime's pool would hold up its shutdown.
         std::thread::Builder::new()
             .name("lifeline".to_owned())
@@ -19,16 +28,20 @@ pub(super) fn closed(watch: bool) -> Result<impl Future<Output = ()>, EngineErro
                 let _ = closing.send(());
             })
             .map_err(|source| EngineError::Io { doing: "starting the lifeline's thread", source })?;
-    } else {
-        idle = Some(closing);
+        Ok(Lifeline { closing: Some(closed) })
     }
-    Ok(async move {
-        // An unwatched lifeline keeps its sender, so that it never resolves.
-        let _idle = idle;
-        if closed.await.is_err() {
-            std::future::pending::<()>().await;
+
+    /// Resolves when stdin closes; never a second time, and never if it is not watched. May be given up and asked again.
+    pub(super) async fn closed(&mut self) {
+        if let Some(closing) = &mut self.closing {
+            let told = closing.await.is_ok();
+            self.closing = None;
+            if told {
+                return;
+            }
         }
-    })
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Reads and forgets until the end or an error.

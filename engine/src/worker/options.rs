@@ -3,6 +3,7 @@
 use crate::EngineError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Context per request unless told otherwise.
 pub const DEFAULT_CONTEXT: u32 = 4096;
@@ -10,6 +11,8 @@ pub const DEFAULT_CONTEXT: u32 = 4096;
 pub const DEFAULT_PARALLEL: u32 = 4;
 /// Requests that may wait unless told otherwise.
 pub const DEFAULT_QUEUE: u32 = 64;
+/// How long running answers may go on after the order to stop, unless told otherwise.
+pub const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 /// Sequences llama.cpp can hold in one context.
 const MOST_PARALLEL: u32 = 256;
 /// More threads than this only wait for each other: decoding is bound by memory.
@@ -32,6 +35,8 @@ pub struct WorkerOptions {
     pub queue: u32,
     /// The model's name in answers; `None` = the file's name without its ending.
     pub alias: Option<String>,
+    /// How long running answers may go on after the order to stop.
+    pub drain: Duration,
     /// End when stdin closes. A supervisor holds the other end, so no worker outlives it.
     pub exit_with_stdin: bool,
 }
@@ -47,6 +52,7 @@ impl WorkerOptions {
             parallel: DEFAULT_PARALLEL,
             queue: DEFAULT_QUEUE,
             alias: None,
+            drain: DEFAULT_DRAIN,
             exit_with_stdin: false,
         }
     }

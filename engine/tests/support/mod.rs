@@ -1,4 +1,4 @@
-//! One real worker per test program, and a small HTTP client for it.
+//! Real workers that end with the tests that use them, and a small HTTP client.
 //!
 //! The model is SmolLM2-135M, which `tollgate models pull smollm2-135m` fetches. It computes on one thread, so that
 //! tests running beside each other on a busy machine don't wait at each other's barriers.
@@ -13,14 +13,16 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
-use tokio::sync::{OnceCell, oneshot};
-use tokio::task::JoinHandle;
-use tollgate_engine::models;
+use tokio::sync::{Mutex, oneshot};
 use tollgate_engine::worker::{Worker, WorkerOptions};
+use tollgate_engine::{EngineError, models};
 
 /// Tokens per request of the shared worker.
 pub(crate) const CONTEXT: u32 = 1024;
@@ -38,37 +40,80 @@ pub(crate) fn options() -> WorkerOptions {
     options.threads = Some(1);
     options.context = CONTEXT;
     options.parallel = PARALLEL;
+    // Tests that leave answers unread shall not wait for them.
+    options.drain = Duration::ZERO;
     options
 }
 
-/// The address of the shared worker, started on first use.
-pub(crate) async fn shared() -> &'static str {
-    static ADDRESS: OnceCell<String> = OnceCell::const_new();
-    ADDRESS.get_or_init(|| start(options())).await
+/// A worker on a runtime of its own; dropping it stops it and waits until nothing of it runs any more.
+pub(crate) struct Running {
+    address: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<(), EngineError>>>,
 }
 
-/// Starts a worker on a runtime of its own that lives as long as the program; returns its address once it is ready.
-pub(crate) async fn start(options: WorkerOptions) -> String {
-    let (send, receive) = oneshot::channel();
-    std::thread::spawn(move || {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        runtime.block_on(async {
-            let worker = Worker::bind(options).await.unwrap();
-            send.send(worker.address()).unwrap();
-            worker.serve(std::future::pending()).await.unwrap();
+impl Deref for Running {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.address
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(std::thread::panicking() || matches!(ended, Ok(Ok(()))), "{ended:?}");
+        }
+    }
+}
+
+impl Running {
+    /// Starts a worker and returns once it listens; it may still be loading.
+    pub(crate) async fn listening(options: WorkerOptions) -> Running {
+        let (send, receive) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            runtime.block_on(async {
+                let worker = Worker::bind(options).await?;
+                send.send(worker.address()).unwrap();
+                // The sender is never used, only dropped.
+                worker.serve(async { drop(stopped.await) }).await
+            })
         });
-    });
-    let address = receive.await.unwrap();
-    while get(&address, "/health").await.0 != StatusCode::OK {
+        Running { address: receive.await.unwrap(), stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+/// The worker that tests share while any of them runs: started by the first, stopped by the last.
+pub(crate) async fn shared() -> Arc<Running> {
+    static SHARED: Mutex<Weak<Running>> = Mutex::const_new(Weak::new());
+    let mut shared = SHARED.lock().await;
+    if let Some(running) = shared.upgrade() {
+        return running;
+    }
+    let running = Arc::new(start(options()).await);
+    *shared = Arc::downgrade(&running);
+    running
+}
+
+/// Starts a worker and returns once it is ready.
+pub(crate) async fn start(options: WorkerOptions) -> Running {
+    let running = Running::listening(options).await;
+    while get(&running, "/health").await.0 != StatusCode::OK {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    address
+    running
 }
 
 /// A connection to a worker; aborting it is a client that goes away.
 pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
-    connection: JoinHandle<()>,
+    unread: Option<Response<Incoming>>,
+    connection: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Client {
@@ -83,7 +128,12 @@ impl Client {
         let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
         let task = async { drop(connection.await) };
         let connection = tokio::runtime::Handle::current().spawn(task);
-        Client { sender, connection }
+        Client { sender, unread: None, connection }
+    }
+
+    /// Keeps an answer unread for as long as the client lives.
+    pub(crate) fn keep(&mut self, response: Response<Incoming>) {
+        self.unread = Some(response);
     }
 
     pub(crate) async fn send(&mut self, method: &str, path: &str, body: Vec<u8>) -> Response<Incoming> {

@@ -42,7 +42,7 @@ impl Engine {
 
     #[cfg(feature = "embedded")]
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
-        use tollgate_engine::worker::{self, WorkerOptions};
+        use tollgate_engine::worker::{self, DEFAULT_DRAIN, WorkerOptions};
 
         let options = WorkerOptions {
             model: tollgate_engine::models::resolve(&self.model)?,
@@ -52,6 +52,7 @@ impl Engine {
             parallel: self.parallel,
             queue: self.queue,
             alias: self.alias,
+            drain: DEFAULT_DRAIN,
             exit_with_stdin: self.exit_with_stdin,
         };
         let runtime = tokio::runtime::Runtime::new()
