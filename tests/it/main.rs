@@ -15,3 +15,4 @@ mod stage;
 mod start;
 mod stream;
 mod trouble;
+mod worker;

@@ -25,7 +25,7 @@ const HARD: [&str; 4] = [
     "Find all pairs of integers (x, y) with x^2 - 7y^2 = 2 and prove that your list is complete.",
 ];
 
-fn config() -> String {
+pub(crate) fn config() -> String {
     let [dense, moe] = MODELS;
     format!(
         r#"
@@ -66,7 +66,7 @@ fn body(model: &str, max_tokens: u32) -> Value {
            "messages": [{"role": "user", "content": "Say something about the sea."}]})
 }
 
-async fn ready(gateway: &Gateway) {
+pub(crate) async fn ready(gateway: &Gateway) {
     within("both engines", async {
         while gateway.client().get("/readyz").await.status != 200 {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -192,7 +192,7 @@ async fn a_dead_worker_is_replaced(gateway: &Gateway) {
 }
 
 /// The child of the gateway whose command line names this model.
-fn worker_of(gateway: &Gateway, model: &str) -> u32 {
+pub(crate) fn worker_of(gateway: &Gateway, model: &str) -> u32 {
     let children = std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).expect("the gateway runs");
     let tasks = children.filter_map(Result::ok).map(|task| task.path().join("children"));
     let pids: Vec<u32> = tasks
