@@ -2,20 +2,22 @@
 //!
 //! A [`Booking`] ends exactly once: by [`Booking::settle`], by [`Booking::abandon`], or by being dropped, which
 //! settles what is known to have been produced (the client went away) or gives everything back (nothing was
-//! sent). It owns the hold, so no path can forget it.
+//! sent). It owns the hold, so no path can forget it. A model that failed after it took the request may have
+//! been paid: its estimate is charged whichever way the booking ends.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tollgate_policies::{Hold, Usage, Usd};
+use tollgate_policies::{Hold, Price, Usage, Usd};
 use tollgate_router::Decision;
 
 use crate::app::App;
 use crate::call::{Call, Fate};
-use crate::ledger::{Account, HoldRow, Receipt, ReceiptStatus, Timings};
+use crate::ledger::{Account, Attempt, HoldRow, Receipt, ReceiptStatus, Timings, now_ms};
 use crate::metrics::Done;
 use crate::plan::Plan;
 use crate::request::Ask;
+use crate::upstream::Failure;
 use crate::wire::error::{Fault, Notice};
 use crate::wire::openai::Chat;
 use crate::wire::sse::Priced;
@@ -104,18 +106,15 @@ impl Booking {
         self.receipt.held
     }
 
-    /// Moves to another model, whose worst case is held instead if it is more.
+    /// Moves to another model: its worst case, and what was lost before, are held instead if that is more.
     ///
     /// # Errors
     /// [`Fault::Budget`] if the budgets cannot pay it; the booking stays as it was.
-    pub async fn move_to(&mut self, place: usize, ask: &Ask, worst: Usd) -> Result<(), Fault> {
-        if worst > self.receipt.held {
-            let more = crate::reserve::hold(&self.app, ask, worst).map_err(Fault::Budget)?;
-            self.receipt.held = worst;
-            self.receipt.accounts = more.accounts().iter().map(Account::from).collect();
-            if let Some(less) = self.hold.replace(more) {
-                less.release();
-            }
+    pub async fn move_to(&mut self, place: usize, worst: Usd) -> Result<(), Fault> {
+        let needed = worst.saturating_add(self.receipt.lost());
+        if let Some(hold) = self.hold.as_mut().filter(|hold| hold.amount() < needed) {
+            hold.raise(needed, now_ms()).map_err(Fault::Budget)?;
+            self.receipt.held = needed;
             self.app.ledger.raise(self.hold_row()).await.map_err(Fault::Ledger)?;
         }
         self.serving = place;
@@ -142,9 +141,19 @@ impl Booking {
         self.waiting = None;
     }
 
-    /// Nothing came of what was sent, and nothing is owed for it.
-    pub fn unsent(&mut self) {
-        self.sent = None;
+    /// Nothing came of what was sent. Where it may have cost something, that is `estimate`, or for a model paid
+    /// by time the time it had.
+    pub fn failed(&mut self, failure: &Failure, estimate: Usd) {
+        let engine_us = self.sent.take().map_or(0, |sent| micros(sent.elapsed()));
+        let cost = match &self.app.catalog.models()[self.serving].price {
+            _ if !failure.may_have_cost() => Usd::ZERO,
+            Price::Tokens(_) => estimate,
+            hourly @ Price::Hourly(_) => hourly.cost(&Usage { engine_us, ..Usage::default() }),
+        };
+        let (model, engine) = (self.receipt.model.clone(), self.receipt.engine.clone());
+        self.app.metrics.lost(&model, self.receipt.team.as_deref(), cost);
+        let reason = failure.reason().to_owned();
+        self.receipt.attempts.push(Attempt { model, engine, reason, cost });
     }
 
     /// Text has come.
@@ -176,11 +185,12 @@ impl Booking {
         &self.receipt.model
     }
 
-    /// What a usage costs on the model that serves.
+    /// What the request costs with this usage on the model that serves, and with what was lost before.
     #[must_use]
     pub fn price(&self, usage: Usage) -> Priced {
         let usage = self.timed(usage);
-        let cost = self.app.catalog.models()[self.serving].price.cost(&usage);
+        let served = self.app.catalog.models()[self.serving].price.cost(&usage);
+        let cost = served.saturating_add(self.receipt.lost());
         let baseline = self.app.catalog.models()[self.baseline].price.cost(&usage);
         Priced { usage, cost, saved: baseline.saturating_sub(cost) }
     }
@@ -210,14 +220,23 @@ impl Booking {
         Ok(settled)
     }
 
-    /// Ends a booking whose request failed before anything was spent; the failure is on record at no cost.
+    /// Ends a booking whose request no model answered: only failed attempts are charged.
     pub fn abandon(mut self, notice: &Notice) {
-        let Some(hold) = self.hold.take() else { return };
-        hold.release();
         self.receipt.http_status = notice.status.as_u16();
-        self.receipt.status = ReceiptStatus::Error;
+        self.close_unserved(ReceiptStatus::Error, notice.code);
+    }
+
+    /// Ends the hold of a request that no model served, counts it and puts it on record.
+    fn close_unserved(&mut self, status: ReceiptStatus, code: &'static str) {
+        let Some(hold) = self.hold.take() else { return };
+        let receipt = &mut self.receipt;
+        receipt.status = status;
+        receipt.cost = receipt.lost();
+        receipt.saved = Usd::ZERO.saturating_sub(receipt.cost);
+        receipt.usage_estimated = receipt.cost > Usd::ZERO;
+        hold.settle(receipt.cost);
         self.time();
-        self.count_unanswered(notice.code);
+        self.count_unanswered(code);
         self.app.ledger.settle_detached(std::mem::take(&mut self.receipt));
     }
 
@@ -281,6 +300,8 @@ impl Booking {
             return;
         }
         let receipt = &self.receipt;
+        // What was lost was counted when it was, for the model that lost it.
+        let lost = receipt.lost();
         self.app.metrics.done(&Done {
             operation: "chat",
             requested: &self.requested,
@@ -291,8 +312,8 @@ impl Booking {
             team: receipt.team.as_deref(),
             input_tokens: receipt.usage.prompt_tokens,
             output_tokens: receipt.usage.completion_tokens,
-            cost: receipt.cost,
-            saved: receipt.saved,
+            cost: receipt.cost.saturating_sub(lost),
+            saved: receipt.saved.saturating_add(lost),
             overhead: self.overhead(),
             first_token: self.time_to_first_token(),
             generation: self.first_token.filter(|_| receipt.stream).map(|first| first.elapsed()),
@@ -335,18 +356,21 @@ impl Drop for Booking {
         if self.hold.is_none() {
             return;
         }
+        let (status, code) = if self.fate.too_late() {
+            self.receipt.http_status = 504;
+            (ReceiptStatus::Error, TOO_LATE)
+        } else {
+            (ReceiptStatus::Cancelled, ReceiptStatus::Cancelled.as_str())
+        };
         if self.sent.is_none() {
+            if self.receipt.lost() > Usd::ZERO {
+                return self.close_unserved(status, code);
+            }
             if let Some(hold) = self.hold.take() {
                 hold.release();
             }
             return self.app.ledger.release_detached(std::mem::take(&mut self.receipt.request_id));
         }
-        let status = if self.fate.too_late() {
-            self.receipt.http_status = 504;
-            ReceiptStatus::Error
-        } else {
-            ReceiptStatus::Cancelled
-        };
         let outcome = Outcome { status, usage: self.produced, estimated: true };
         if let Some(receipt) = self.close(outcome) {
             self.app.ledger.settle_detached(receipt);

@@ -69,8 +69,7 @@ pub async fn send(route: &Route<'_>, body: &Bytes, booking: &mut Booking, id: &s
     for (rank, &place) in route.decision.ranked.iter().enumerate() {
         let upstream = &route.app.upstreams[place];
         if rank > 0
-            && let Err(fault) =
-                booking.move_to(place, route.ask, route.plan.worst_cost(route.decision, place)).await
+            && let Err(fault) = booking.move_to(place, route.plan.worst_cost(route.decision, place)).await
         {
             tracing::info!(model = route.decision.verdicts[place].model, error = %fault, "this fallback cannot be paid");
             last.get_or_insert(fault);
@@ -82,7 +81,7 @@ pub async fn send(route: &Route<'_>, body: &Bytes, booking: &mut Booking, id: &s
                 return Ok(Answer { content_type, body, engine, idle, fallback: told });
             }
             Err(failure) => {
-                booking.unsent();
+                booking.failed(&failure, route.plan.expected_cost(route.decision, place));
                 if !failure.may_fall_back() {
                     return Err(Fault::Upstream(failure));
                 }

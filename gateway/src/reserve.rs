@@ -51,7 +51,7 @@ pub async fn reserve(
 }
 
 /// Holds `amount` in every budget of the request, or in none.
-pub(crate) fn hold(app: &App, ask: &Ask, amount: Usd) -> Result<Hold, Refusal> {
+fn hold(app: &App, ask: &Ask, amount: Usd) -> Result<Hold, Refusal> {
     app.budgets.reserve(&ask.spender(), amount, now_ms())
 }
 

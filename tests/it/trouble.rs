@@ -2,45 +2,105 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tollgate_tests::upstream::{Chat, Script};
 
 use crate::stage::{POLICY, SMALL_PRICE, Stage, ask, ask_stream};
 
+/// A fault, what it is called in receipts, and whether the model may have charged for it.
+type Fault = (fn() -> Script, &'static str, bool);
+
+const FAULTS: [Fault; 5] = [
+    (|| Script::status(500), "status", false),
+    (|| Script::status(503), "status", false),
+    (|| Script::status(429), "busy", false),
+    (|| Script::Hangup, "broken", true),
+    (|| Script::Raw { content_type: "text/html", body: "<html>oops</html>".to_owned() }, "garbled", true),
+];
+
+fn usd(value: &Value) -> f64 {
+    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{value} is no money"))
+}
+
 #[tokio::test]
 async fn the_next_model_answers_and_the_answer_says_so() {
-    let broken = [
-        Script::status(500),
-        Script::status(503),
-        Script::status(429),
-        Script::Hangup,
-        Script::Raw { content_type: "text/html", body: "<html>oops</html>".to_owned() },
-    ];
-    for fault in broken {
+    for (fault, reason, may_have_cost) in FAULTS {
         // A gateway of its own: an engine that fails three times in a row is left alone for a while.
-        let stage = Stage::new().await;
+        let stage = Stage::budget("1.00", "reject").await;
         let client = stage.client().with("x-tollgate-tags", "tier=any");
-        stage.small.answer(fault.clone());
+        stage.small.answer(fault());
         let reply = client.chat(&ask("auto")).await;
-        assert_eq!(reply.status, 200, "{fault:?}: {}", reply.text());
+        assert_eq!(reply.status, 200, "{reason}: {}", reply.text());
         assert_eq!(
             (reply.content().as_str(), reply.header("x-tollgate-model")),
             ("the large answer", "large")
         );
-        assert!(reply.header("x-tollgate-reason").contains("fall"), "{fault:?}: {:?}", reply.headers);
-        // The receipt charges the model that answered.
+        assert!(reply.header("x-tollgate-reason").contains("fall"), "{reason}: {:?}", reply.headers);
         let receipt = stage.receipt_of(reply.header("x-tollgate-request-id")).await;
         assert_eq!(
-            (&receipt["selected"], &receipt["model"]),
-            (&"small".into(), &"large".into()),
+            (&receipt["selected"], &receipt["model"], &receipt["status"]),
+            (&"small".into(), &"large".into(), &"fallback".into()),
             "{receipt}"
         );
+        // 11 × 5 + 7 × 10 µUSD for the model that answered, and what the one that failed was expected to cost.
+        let attempt = &receipt["attempts"][0];
         assert_eq!(
-            (&receipt["status"], &receipt["cost"]),
-            (&"fallback".into(), &"0.000125".into()),
+            (&attempt["model"], &attempt["engine"], &attempt["reason"]),
+            (&"small".into(), &"small-engine".into(), &reason.into()),
             "{receipt}"
         );
-        let fallbacks = stage.gateway.metrics().await.sum("tollgate_fallbacks_total", &[]);
-        assert_eq!(fallbacks as usize, 1, "{fault:?}");
+        assert_eq!(receipt["attempts"].as_array().map(Vec::len), Some(1));
+        let lost = usd(&attempt["cost"]);
+        let expected = if may_have_cost { usd(&receipt["estimate"]) } else { 0.0 };
+        assert!((lost - expected).abs() < 1e-12 && (lost > 0.0) == may_have_cost, "{receipt}");
+        let cost = usd(&receipt["cost"]);
+        assert!((cost - 0.000_125 - lost).abs() < 1e-12, "{receipt}");
+        assert!(
+            (usd(&receipt["saved"]) + lost).abs() < 1e-12,
+            "the baseline would not have failed: {receipt}"
+        );
+        assert!(cost <= usd(&receipt["held"]), "{receipt}");
+        assert_eq!(reply.header("x-tollgate-cost-usd"), receipt["cost"].as_str().unwrap_or_default());
+        let metrics = stage.gateway.metrics().await;
+        assert_eq!(metrics.sum("tollgate_fallbacks_total", &[("reason", reason)]) as usize, 1, "{reason}");
+        for (name, labels, amount) in [
+            ("tollgate_cost_usd_total", &[("model", "small")][..], lost),
+            ("tollgate_cost_usd_total", &[("model", "large")], 0.000_125),
+            ("tollgate_budget_settled_usd", &[], cost),
+            ("tollgate_budget_held_usd", &[], 0.0),
+        ] {
+            assert!((metrics.sum(name, labels) - amount).abs() < 1e-12, "{reason}: {name}");
+        }
+        crate::stage::verified(&stage.home).await;
+    }
+}
+
+#[tokio::test]
+async fn a_fallback_is_taken_only_if_the_budget_pays_it_beside_what_was_lost() {
+    let stage = Stage::new().await;
+    let reply = stage.client().chat(&ask("large")).await;
+    let worst = stage.receipt_of(reply.header("x-tollgate-request-id")).await["held"].clone();
+    let worst = worst.as_str().expect("held is money").to_owned();
+    // Just room for the large model's worst case: enough after a refusal, not after a hang-up that may be charged.
+    for (fault, taken) in [(Script::status(429), true), (Script::Hangup, false)] {
+        let stage = Stage::budget(&worst, "reject").await;
+        stage.small.answer(fault);
+        let reply = stage.client().with("x-tollgate-tags", "tier=any").chat(&ask("auto")).await;
+        assert_eq!(
+            (reply.status == 200, stage.large.counts().asked == 1),
+            (taken, taken),
+            "{}",
+            reply.text()
+        );
+        let id = reply.header("x-tollgate-request-id");
+        let receipt = stage.receipt_of(id).await;
+        assert_eq!(receipt["status"], if taken { "fallback" } else { "error" }, "{receipt}");
+        assert_eq!(usd(&receipt["attempts"][0]["cost"]) > 0.0, !taken, "{receipt}");
+        let metrics = stage.gateway.metrics().await;
+        let settled = metrics.sum("tollgate_budget_settled_usd", &[]);
+        assert!(settled > 0.0 && (settled - usd(&receipt["cost"])).abs() < 1e-12, "{receipt}");
+        assert!(metrics.sum("tollgate_budget_held_usd", &[]).abs() < 1e-12);
+        crate::stage::verified(&stage.home).await;
     }
 }
 
@@ -84,9 +144,19 @@ async fn when_every_model_fails_the_error_is_an_upstreams() {
         let text = reply.text();
         assert!(!text.contains("127.0.0.1"), "an upstream's address is nobody's business: {text}");
     }
+    // `large` hung up on two of them, and may have charged for that; `small` said no, which is free.
+    let receipts = stage.receipts().await;
+    let lost: f64 = receipts.iter().map(|receipt| usd(&receipt["cost"])).sum();
+    let attempts =
+        receipts.iter().flat_map(|receipt| receipt["attempts"].as_array().cloned().unwrap_or_default());
+    for attempt in attempts {
+        assert_eq!(usd(&attempt["cost"]) > 0.0, attempt["model"] == "large", "{attempt}");
+    }
+    assert!(lost > 0.0, "{receipts:?}");
     let metrics = stage.gateway.metrics().await;
     assert!(metrics.sum("tollgate_budget_held_usd", &[]).abs() < 1e-12);
-    assert!(metrics.sum("tollgate_budget_settled_usd", &[]).abs() < 1e-12);
+    assert!((metrics.sum("tollgate_budget_settled_usd", &[]) - lost).abs() < 1e-12);
+    crate::stage::verified(&stage.home).await;
 }
 
 #[tokio::test]
@@ -106,5 +176,12 @@ async fn an_upstream_that_never_answers_is_given_up() {
     stage.small.answer(Script::Hang);
     let reply = stage.client().with("x-tollgate-tags", "tier=any").chat(&ask("auto")).await;
     assert_eq!((reply.status.as_u16(), reply.header("x-tollgate-model")), (200, "large"), "{}", reply.text());
+    let receipt = stage.receipt_of(reply.header("x-tollgate-request-id")).await;
+    let attempt = &receipt["attempts"][0];
+    assert_eq!(
+        (&attempt["reason"], &attempt["cost"]),
+        (&"timeout".into(), &receipt["estimate"]),
+        "{receipt}"
+    );
     stage.small.until("the upstream to be let go", |counts| counts.abandoned == 1).await;
 }

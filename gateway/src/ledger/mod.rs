@@ -30,7 +30,7 @@ pub use error::LedgerError;
 pub use open::path_of_url;
 pub(crate) use open::{explain, readable, writable};
 pub use reader::Reader;
-pub use record::{Account, HoldRow, Receipt, ReceiptStatus, Timings};
+pub use record::{Account, Attempt, HoldRow, Receipt, ReceiptStatus, Timings};
 pub use recovery::Recovery;
 pub use report::{Dimension, Line, Question, Report};
 pub use verify::Verdict;

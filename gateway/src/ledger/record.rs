@@ -98,6 +98,19 @@ impl ReceiptStatus {
     }
 }
 
+/// A try at a model that failed before another was tried.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Model that was tried.
+    pub model: String,
+    /// Its engine.
+    pub engine: String,
+    /// Why it failed: `unreachable`, `broken`, `timeout`, `busy`, `status`, `refused`, `garbled`.
+    pub reason: String,
+    /// What it is taken to have cost; zero where an engine surely charged nothing.
+    pub cost: Usd,
+}
+
 /// Where a request's time went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Timings {
@@ -168,7 +181,7 @@ pub struct Receipt {
     pub estimate: Usd,
     /// Amount held.
     pub held: Usd,
-    /// Amount charged.
+    /// Amount charged, failed attempts included.
     pub cost: Usd,
     /// What the baseline model would have cost for the same tokens.
     pub baseline_cost: Usd,
@@ -178,9 +191,18 @@ pub struct Receipt {
     pub accounts: Vec<Account>,
     /// Where the time went.
     pub timings: Timings,
+    /// Tries that failed, in order; their costs are part of `cost`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
 }
 
 impl Receipt {
+    /// What the failed attempts cost together.
+    #[must_use]
+    pub fn lost(&self) -> Usd {
+        self.attempts.iter().map(|attempt| attempt.cost).sum()
+    }
+
     /// The canonical bytes: what is stored, hashed and exported.
     ///
     /// # Errors

@@ -259,6 +259,13 @@ impl Metrics {
         self.fallbacks.with_label_values(&[reason]).inc();
     }
 
+    /// A model failed after it took a request, and may have been paid for it.
+    pub fn lost(&self, model: &str, team: Option<&str>, cost: Usd) {
+        let money = [self.models.bound(model), self.teams.bound(team)];
+        self.cost.add(&money, cost);
+        self.extra.add(&money, cost);
+    }
+
     /// An answer begun on one model was moved to a better one.
     pub fn escalated(&self) {
         self.escalations.inc();

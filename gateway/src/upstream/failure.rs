@@ -74,6 +74,19 @@ impl Failure {
         !matches!(self, Failure::Refused { .. })
     }
 
+    /// Whether the engine may charge for it: it took the request, and what it did until it failed is not known. An engine
+    /// that cannot be reached, is too busy, or answers with an error status does not charge.
+    #[must_use]
+    pub fn may_have_cost(&self) -> bool {
+        match self {
+            Failure::Broken { .. } | Failure::Slow { .. } | Failure::Garbled { .. } => true,
+            Failure::Unreachable { .. }
+            | Failure::Busy { .. }
+            | Failure::Status { .. }
+            | Failure::Refused { .. } => false,
+        }
+    }
+
     /// Whether it speaks against the engine's health.
     #[must_use]
     pub fn is_of_engine(&self) -> bool {

@@ -138,6 +138,31 @@ impl Budgets {
         self.state.lock().snapshot(now_ms)
     }
 
+    /// Adds `more` to an open hold in all its accounts, or in none. A budget that is no longer in force has no say.
+    pub(super) fn raise(&self, accounts: &[AccountId], more: Usd, now_ms: u64) -> Result<(), Refusal> {
+        let mut state = self.state.lock();
+        let mut worst: Option<Refusal> = None;
+        for id in accounts {
+            let Account { settled, held, .. } = state.account(id);
+            let taken = settled.saturating_add(held).saturating_add(more);
+            for spec in state.specs.iter().filter(|spec| spec.name == id.budget && taken > spec.limit) {
+                let refusal = Refusal::new(spec, &id.subject, (settled, held), more, now_ms);
+                if worst.as_ref().is_none_or(|worst| refusal.outranks(worst)) {
+                    worst = Some(refusal);
+                }
+            }
+        }
+        if let Some(refusal) = worst {
+            return Err(refusal);
+        }
+        for id in accounts {
+            if let Some(account) = state.accounts.get_mut(id) {
+                account.held = account.held.saturating_add(more);
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn close(&self, accounts: &[AccountId], amount: Usd, actual: Usd) {
         let mut state = self.state.lock();
         for id in accounts {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::budget::Budgets;
+use crate::budget::{Budgets, Refusal};
 use crate::money::Usd;
 
 /// One counter of one budget: what the ledger records a hold and its settlement under.
@@ -44,6 +44,19 @@ impl Hold {
     /// The accounts it is held in; empty when no budget matches.
     pub fn accounts(&self) -> &[AccountId] {
         &self.accounts
+    }
+
+    /// Holds `amount` instead, if that is more, in the accounts it is held in now.
+    ///
+    /// # Errors
+    /// The budget that has no room for the difference; the hold stays as it was.
+    pub fn raise(&mut self, amount: Usd, now_ms: u64) -> Result<(), Refusal> {
+        let more = amount.saturating_sub(self.amount);
+        if more > Usd::ZERO {
+            self.budgets.raise(&self.accounts, more, now_ms)?;
+            self.amount = amount;
+        }
+        Ok(())
     }
 
     /// Ends the hold with the real cost.

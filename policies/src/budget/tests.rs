@@ -58,6 +58,29 @@ fn the_whole_limit_may_be_spent_and_no_nanodollar_more() {
 }
 
 #[test]
+fn a_hold_is_raised_in_all_its_accounts_or_in_none() {
+    let budgets = Budgets::new(vec![each_team("1"), daily("all", "1.5")]);
+    let mut search = budgets.reserve(&team("search"), usd("0.4"), 0).unwrap();
+    let ads = budgets.reserve(&team("ads"), usd("0.7"), 0).unwrap();
+    // Only the difference has to fit: 0.4 of the 1.5 are left.
+    let refusal = search.raise(usd("0.9"), 0).unwrap_err();
+    assert_eq!((refusal.budget.as_str(), refusal.needed, search.amount()), ("all", usd("0.5"), usd("0.4")));
+    assert_eq!(budgets.remaining(&team("search"), 0).unwrap().remaining, usd("0.4"));
+    search.raise(usd("0.8"), 0).unwrap();
+    search.raise(usd("0.2"), 0).unwrap();
+    assert_eq!((search.amount(), budgets.remaining(&NOBODY, 0).unwrap().remaining), (usd("0.8"), Usd::ZERO));
+    ads.release();
+    assert_eq!(search.raise(usd("1.1"), 0).unwrap_err().budget, "teams");
+    // A budget taken out of force has no say any more, and the hold still ends where it began.
+    budgets.replace_specs(vec![daily("all", "1.5")]);
+    search.raise(usd("1.2"), 25 * HOUR).unwrap();
+    search.settle(usd("1.1"));
+    let left = budgets.remaining(&NOBODY, 0).unwrap();
+    assert_eq!((left.settled, left.held), (usd("1.1"), Usd::ZERO));
+    assert_eq!(budgets.remaining(&NOBODY, 25 * HOUR).unwrap().settled, Usd::ZERO);
+}
+
+#[test]
 fn all_matching_budgets_or_none() {
     let budgets = Budgets::new(vec![each_team("1"), daily("all", "1.5")]);
     let held = budgets.reserve(&team("search"), usd("1"), 0).unwrap();
