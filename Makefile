@@ -17,7 +17,7 @@ DEBUG   := $(TARGET)/debug/tollgate
 DATA    ?= ../shared/data
 ARGS    ?=
 
-.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients dashboards deny train
+.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients dashboards deny train bench-easy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s'|'
@@ -82,6 +82,11 @@ bench: ## gateway overhead against a bare hyper proxy, nginx and haproxy (ARGS='
 	cargo build --release --locked -p tollgate -p tollgate-tests --bins
 	$(RELEASE) models pull onnxruntime
 	PATH=$(PATH):/usr/sbin python3 tests/bench/overhead.py --bin $(dir $(RELEASE)) $(ARGS)
+
+bench-easy: build ## what the demo's MoE can still do: 80 easy prompts against its dense source and the larger model
+	$(RELEASE) models pull qwen-coder-0.5b qwen-coder-1.5b
+	$(RELEASE) models make-moe qwen-0.5b-moe
+	python3 scripts/bench_easy.py --tollgate $(RELEASE) $(ARGS)
 
 deny: ## licences, advisories and duplicate versions of the dependencies
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
