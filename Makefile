@@ -17,7 +17,7 @@ DEBUG   := $(TARGET)/debug/tollgate
 DATA    ?= ../shared/data
 ARGS    ?=
 
-.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients dashboards deny train bench-easy
+.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients dashboards deny train bench-easy bench-router
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s'|'
@@ -94,3 +94,7 @@ deny: ## licences, advisories and duplicate versions of the dependencies
 
 train: setup ## make the classifier anew: make train DATA=folder
 	router/training/train.sh $(DATA)
+
+# Builds the router crate alone: no C++, so no setup.
+bench-router: ## measure routing quality, robustness and latency into docs/router-bench.md (DATA=folder)
+	router/training/bench.sh $(DATA)

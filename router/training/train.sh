@@ -6,13 +6,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 data=${1:?usage: train.sh DATA}
 [[ -d $data/train ]] && data=$data/train
 cache=${TOLLGATE_CACHE:-$HOME/.cache/tollgate}/training
-mkdir -p "$cache"
-if ! cmp -s "$here/requirements.txt" "$cache/venv/requirements.txt"; then
-    echo '==> installing the training packages'
-    python3 -m venv "$cache/venv"
-    "$cache/venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
-    cp "$here/requirements.txt" "$cache/venv/requirements.txt"
-fi
+. "$here/venv.sh"
+training_venv "$here/requirements.txt"
 root=$(cd "$here/../.." && pwd)
 # The library embeds the graph at compile time; any file will do while features are extracted.
 [[ -e $root/router/model/router.onnx ]] || { mkdir -p "$root/router/model"; : > "$root/router/model/router.onnx"; }
@@ -20,4 +15,4 @@ root=$(cd "$here/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
 # One thread: sums in one order, so that the graph comes out the same.
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1
-nice -n 10 "$cache/venv/bin/python" "$here/train.py" "$data" --features "$target/release/router-features" --work "$cache/work" --model "$root/router/model" "${@:2}"
+nice -n 10 "$python" "$here/train.py" "$data" --features "$target/release/router-features" --work "$cache/work" --model "$root/router/model" "${@:2}"

@@ -1,0 +1,107 @@
+//! What the router costs and what it says, for `make bench-router`.
+//!
+//! `score` reads JSON lines (`{"prompt"}`) and writes what the classifier and the shipped default policy
+//! make of each; `latency` prints times, memory and allocations as one JSON object. Needs ONNX Runtime's
+//! library in TOLLGATE_ONNXRUNTIME. The tables are made of both by router/training/bench.py.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
+#![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
+
+use std::collections::BTreeMap;
+use std::io::BufRead;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tollgate_policies::{Facts, PerToken, Policy, Price, TokenPrice, check, shipped};
+use tollgate_router::{Catalog, Live, Model, Needs, Score, Scorer, Task, decide, prompt_tokens};
+
+#[path = "router/latency.rs"]
+mod latency;
+
+#[derive(Deserialize)]
+struct Line {
+    prompt: String,
+}
+
+#[derive(Serialize)]
+struct Scored {
+    #[serde(flatten)]
+    score: Score,
+    /// Whether the default policy sends it to the small model.
+    small: bool,
+}
+
+fn main() {
+    let library = PathBuf::from(std::env::var_os("TOLLGATE_ONNXRUNTIME").unwrap());
+    // Cargo adds its own `--bench`.
+    match std::env::args().nth(1).as_deref() {
+        Some("score") => score(&Scorer::load(&library, 1).unwrap()),
+        Some("latency") => print(&latency::measure(&library)),
+        _ => print(&"say what to do: `cargo bench -p tollgate-router --bench router -- score|latency`"),
+    }
+}
+
+fn print(value: &impl Serialize) {
+    println!("{}", serde_json::to_string(value).unwrap());
+}
+
+fn score(scorer: &Scorer) {
+    let (file, text) = shipped().iter().find(|(file, _)| file.ends_with("default.toml")).unwrap();
+    let policy = check(file, text, None).unwrap();
+    let catalog = Catalog::new(vec![model("small", 0.0, 50_000), model("large", 1.0, 300_000)]);
+    for line in std::io::stdin().lock().lines() {
+        let line: Line = serde_json::from_str(&line.unwrap()).unwrap();
+        let score = scorer.score(&Task::prompt(&line.prompt)).unwrap();
+        let small = routed_small(&policy, &catalog, &score, &line.prompt);
+        print(&Scored { score, small });
+    }
+}
+
+/// The two reference models, at prices of which only the order matters here.
+fn model(name: &str, ability: f64, picos: u64) -> Model {
+    let price = TokenPrice {
+        input: PerToken::from_picos(picos),
+        output: PerToken::from_picos(2 * picos),
+        ..TokenPrice::default()
+    };
+    Model {
+        name: name.into(),
+        engine: name.into(),
+        upstream_model: name.into(),
+        bits: None,
+        price: Price::Tokens(price),
+        context: 1 << 20,
+        can: Default::default(),
+        regions: Vec::new(),
+        ability,
+    }
+}
+
+fn routed_small(policy: &Policy, catalog: &Catalog, score: &Score, prompt: &str) -> bool {
+    let (tags, tokens) = (BTreeMap::new(), prompt_tokens([prompt]));
+    let facts = Facts {
+        domain: score.domain,
+        difficulty: f64::from(score.difficulty),
+        p_small: f64::from(score.p_small),
+        p_large: f64::from(score.p_large),
+        familiar: score.familiar,
+        confidence: 1.0,
+        prompt_tokens: tokens,
+        output_tokens_p50: u64::from(score.output.p50),
+        output_tokens_p90: u64::from(score.output.p90),
+        tools: false,
+        images: false,
+        json: false,
+        stream: false,
+        model: "auto",
+        key: "",
+        team: "",
+        run: "",
+        tags: &tags,
+        turns: 1,
+        deadline_ms: 0,
+        quality: policy.objective.quality,
+    };
+    let needs = Needs { prompt_tokens: tokens, prompt_tokens_upper: tokens, ..Needs::default() };
+    let decision = decide(policy, catalog, &[Live::default(); 2], score, &facts, &needs, 0.0).unwrap();
+    decision.ranked[0] == 0
+}
