@@ -1,7 +1,8 @@
 //! What the router costs and what it says, for `make bench-router`.
 //!
-//! `score` reads JSON lines (`{"prompt"}`) and writes what the classifier and the shipped default policy
-//! make of each; `latency` prints times, memory and allocations as one JSON object. Needs ONNX Runtime's
+//! `score [CALIBRATION]` reads JSON lines (`{"prompt"}`) and writes what the classifier and the shipped default
+//! policy make of each; `calibrate OUT` fits to labelled lines and prints the report; `resplit` tries the bounds on
+//! losses by fitting to one half and looking at the other; `latency` prints times, memory and allocations as one JSON object. Needs ONNX Runtime's
 //! library in TOLLGATE_ONNXRUNTIME. The tables are made of both by router/training/bench.py.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
@@ -12,8 +13,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use tollgate_policies::{Facts, PerToken, Policy, Price, TokenPrice, check, shipped};
-use tollgate_router::{Catalog, Live, Model, Needs, Score, Scorer, Task, decide, prompt_tokens};
+use tollgate_router::{Calibration, Catalog, Live, Model, Needs, Score, Scorer, Task, decide, prompt_tokens};
 
+#[path = "router/calibration.rs"]
+mod calibration;
 #[path = "router/latency.rs"]
 mod latency;
 
@@ -34,9 +37,20 @@ fn main() {
     let library = PathBuf::from(std::env::var_os("TOLLGATE_ONNXRUNTIME").unwrap());
     // Cargo adds its own `--bench`.
     match std::env::args().nth(1).as_deref() {
-        Some("score") => score(&Scorer::load(&library, 1).unwrap()),
+        Some("score") => {
+            let scorer = Scorer::load(&library, 1).unwrap();
+            let file = std::env::args().nth(2).filter(|file| file != "--bench");
+            let calibration =
+                file.map(|file| Calibration::parse(&std::fs::read_to_string(file).unwrap()).unwrap());
+            scorer.calibrate(calibration).unwrap();
+            score(&scorer);
+        }
+        Some("calibrate") => calibration::fit(&Scorer::load(&library, 1).unwrap()),
+        Some("resplit") => print(&calibration::resplit(&Scorer::load(&library, 1).unwrap())),
         Some("latency") => print(&latency::measure(&library)),
-        _ => print(&"say what to do: `cargo bench -p tollgate-router --bench router -- score|latency`"),
+        _ => print(
+            &"say what to do: `cargo bench -p tollgate-router --bench router -- score|calibrate|resplit|latency`",
+        ),
     }
 }
 

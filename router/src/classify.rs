@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use arc_swap::ArcSwapOption;
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
@@ -16,6 +17,9 @@ use ort::value::TensorRef;
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use crate::calibrate::{
+    Calibration, CalibrationError, Example, FitError, Inputs, InputsView, Label, Report, fit,
+};
 use crate::error::RouterError;
 use crate::features::{BUCKETS, DENSE, DENSE_NAMES, Features, VERSION};
 use crate::quality::QualityTable;
@@ -30,6 +34,8 @@ static SHIPPED: &[u8] = include_bytes!("../model/router.onnx");
 
 /// Values per run: p(small), p(large), difficulty, ln P50, ln P90, distance from the training prompts.
 const SCALARS: usize = 6;
+/// The optional output that a calibration may read: a row of numbers about the task.
+const EMBEDDING: &str = "embedding";
 /// Predicted lengths are kept in this range, in tokens.
 const LENGTHS: std::ops::RangeInclusive<f32> = 1.0..=16_384.0;
 
@@ -88,6 +94,9 @@ pub struct Scorer {
     pool: Vec<Mutex<Worker>>,
     next: AtomicUsize,
     facts: Facts,
+    /// SHA-256 of the graph, for calibrations are bound to it.
+    graph: String,
+    calibration: ArcSwapOption<Calibration>,
 }
 
 impl std::fmt::Debug for Scorer {
@@ -100,6 +109,10 @@ impl std::fmt::Debug for Scorer {
 struct Worker {
     session: Session,
     features: Features,
+    /// What a calibration reads beside the words.
+    values: Vec<f32>,
+    /// Whether the graph has an output named [`EMBEDDING`].
+    embeds: bool,
 }
 
 /// What the graph's metadata says.
@@ -138,10 +151,18 @@ impl Scorer {
             if facts.is_none() {
                 facts = Some(check(&session, name)?);
             }
-            pool.push(Mutex::new(Worker { session, features: Features::default() }));
+            let embeds = session.outputs().iter().any(|output| output.name() == EMBEDDING);
+            let (features, values) = Default::default();
+            pool.push(Mutex::new(Worker { session, features, values, embeds }));
         }
         let facts = facts.ok_or_else(|| mismatch(name, "it has no metadata"))?;
-        let scorer = Scorer { pool, next: AtomicUsize::new(0), facts };
+        let scorer = Scorer {
+            pool,
+            next: AtomicUsize::new(0),
+            facts,
+            graph: sha256(graph),
+            calibration: ArcSwapOption::empty(),
+        };
         // The first run pays for allocations; let it not be a caller's. It proves the shapes, too.
         for worker in &scorer.pool {
             worker
@@ -158,8 +179,52 @@ impl Scorer {
     /// When ONNX Runtime fails, which no text should cause.
     pub fn score(&self, task: &Task<'_>) -> Result<Score, RouterError> {
         let start = Instant::now();
-        let raw = self.with_worker(|worker| worker.run(task))?;
-        Ok(self.facts.score(&raw, start.elapsed().as_micros().try_into().unwrap_or(u32::MAX)))
+        let calibration = self.calibration.load();
+        let (raw, calibrated) = self.with_worker(|worker| -> Result<_, RouterError> {
+            let raw = worker.run(task)?;
+            let calibrated = calibration.as_ref().map(|calibration| calibration.apply(worker.view(&raw)));
+            Ok((raw, calibrated))
+        })?;
+        let mut score = self.facts.score(&raw, start.elapsed().as_micros().try_into().unwrap_or(u32::MAX));
+        if let (Some(calibration), Some(calibrated)) = (calibration.as_ref(), calibrated) {
+            score.difficulty = calibrated.difficulty;
+            (score.p_small, score.p_large) = (calibrated.p_small, calibrated.p_large);
+            score.tolerance = Arc::clone(calibration.quality());
+        }
+        Ok(score)
+    }
+
+    /// Puts a calibration in force, or none; scores begun before keep the old one.
+    ///
+    /// # Errors
+    /// When it was fitted for another graph; what was in force stays.
+    pub fn calibrate(&self, calibration: Option<Calibration>) -> Result<(), CalibrationError> {
+        if let Some(calibration) = &calibration {
+            let values = self.with_worker(|worker| worker.values.len());
+            calibration.fits(&self.graph, values)?;
+        }
+        self.calibration.store(calibration.map(Arc::new));
+        Ok(())
+    }
+
+    /// A labelled task as [`Scorer::fit`] wants it; a calibration in force does not matter.
+    ///
+    /// # Errors
+    /// When ONNX Runtime fails.
+    pub fn example(&self, task: &Task<'_>, label: Label) -> Result<Example, RouterError> {
+        self.with_worker(|worker| {
+            let raw = worker.run(task)?;
+            let inputs = Inputs::from(worker.view(&raw));
+            Ok(Example { inputs, score: self.facts.score(&raw, 0), label })
+        })
+    }
+
+    /// Fits a calibration of this graph to labelled tasks; takes seconds.
+    ///
+    /// # Errors
+    /// When there is nothing to learn from.
+    pub fn fit(&self, examples: &[Example]) -> Result<(Calibration, Report), FitError> {
+        fit(&self.graph, examples)
     }
 
     /// A free session if there is one, else the next in turn.
@@ -177,6 +242,11 @@ struct Raw {
     domain: usize,
 }
 
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Worker {
     fn run(&mut self, task: &Task<'_>) -> Result<Raw, RouterError> {
         self.features.extract(task);
@@ -189,8 +259,19 @@ impl Worker {
         let (_, domains) = outputs["domains"].try_extract_tensor::<f32>()?;
         let mut scalars = [0.0; SCALARS];
         scalars.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
+        let embedding = match self.embeds {
+            true => outputs[EMBEDDING].try_extract_tensor::<f32>()?.1,
+            false => &[],
+        };
+        crate::calibrate::values(&scalars, domains, embedding, &self.features.dense, &mut self.values);
         let likeliest = domains.iter().take(DOMAINS.len()).enumerate().max_by(|a, b| a.1.total_cmp(b.1));
         Ok(Raw { scalars, domain: likeliest.map_or(0, |(at, _)| at) })
+    }
+
+    /// The task that was run last, as a calibration reads it.
+    fn view(&self, raw: &Raw) -> InputsView<'_> {
+        let Features { ids, weights, .. } = &self.features;
+        InputsView { ids, weights, values: &self.values, domain: raw.domain }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Turns a request into a score, and a score into a decision.
 //!
 //! Two halves that meet in [`Score`]: `task`, `features` and `classify` read text and run the ONNX
-//! graph; `catalog`, `filter`, `objective` and `decision` are pure arithmetic over a checked policy.
+//! graph (`calibrate` fits what it says to a user's own outcomes); `catalog`, `filter`, `objective` and `decision` are pure arithmetic over a checked policy.
 //! Nothing here does network I/O, reads a clock for a decision, or keeps state between requests.
 
+pub mod calibrate;
 pub mod catalog;
 pub mod classify;
 mod decide;
@@ -16,6 +17,7 @@ pub mod quality;
 pub mod task;
 pub mod tokens;
 
+pub use calibrate::{Calibration, CalibrationError, FitError, Label};
 pub use catalog::{Capabilities, Catalog, Live, Model};
 pub use classify::{DOMAINS, OutputTokens, Score, Scorer};
 pub use decide::decide;

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 pub struct QualityTable {
     /// `(kept share, tolerated gap)`: shares rise, gaps fall.
     points: Vec<(f64, f64)>,
+    /// `(share lost, tolerated gap)`, both rising; only a calibration has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    losses: Vec<(f64, f64)>,
 }
 
 /// The share of the tolerance that is left for a prompt unlike the training ones.
@@ -25,7 +28,34 @@ impl QualityTable {
         let ordered = points.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 >= pair[1].1);
         let valid =
             points.len() >= 2 && ordered && points.iter().all(|(share, gap)| inside(*share) && inside(*gap));
-        valid.then_some(QualityTable { points })
+        valid.then_some(QualityTable { points, losses: Vec::new() })
+    }
+
+    /// The same with gaps that bound what is lost, as `(share lost, tolerated gap)`; `None` unless both rise and
+    /// shares lie in 0..=1 and gaps in -1..=1.
+    pub fn with_losses(points: Vec<(f64, f64)>, losses: Vec<(f64, f64)>) -> Option<QualityTable> {
+        let ordered = losses.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1);
+        let inside =
+            losses.iter().all(|(most, gap)| (0.0..=1.0).contains(most) && (-1.0..=1.0).contains(gap));
+        let table = QualityTable::new(points)?;
+        (ordered && inside).then_some(QualityTable { losses, ..table })
+    }
+
+    /// The largest gap at which at most this share of the requests sent to the small model is lost (fails, where the
+    /// large one would not have), with 95 % confidence; `None` where no calibration shows as little.
+    pub fn gap_for_loss(&self, most: f64) -> Option<f64> {
+        let above = self.losses.partition_point(|(share, _)| *share <= most);
+        self.losses[..above].last().map(|(_, gap)| *gap)
+    }
+
+    /// Whether bounds on losses are known at all.
+    pub fn bounds_losses(&self) -> bool {
+        !self.losses.is_empty()
+    }
+
+    /// Whether a deserialised table is one that [`QualityTable::with_losses`] would make.
+    pub(crate) fn is_sound(&self) -> bool {
+        QualityTable::with_losses(self.points.clone(), self.losses.clone()).is_some()
     }
 
     /// The largest tolerated gap for a wanted share of the baseline's quality.
@@ -51,7 +81,7 @@ impl QualityTable {
 impl Default for QualityTable {
     /// One point lost for one point of gap: what to assume when nothing was measured.
     fn default() -> QualityTable {
-        QualityTable { points: vec![(0.0, 1.0), (1.0, 0.0)] }
+        QualityTable { points: vec![(0.0, 1.0), (1.0, 0.0)], losses: Vec::new() }
     }
 }
 
