@@ -29,6 +29,7 @@ pub mod wire;
 // The assembly around it: files, ledger, keys, metrics, the command line.
 pub mod config;
 pub mod keys;
+pub mod labels;
 pub mod ledger;
 pub mod metrics;
 pub mod serve;

@@ -1,8 +1,8 @@
 //! From a configuration to a running gateway, and back down in order.
 //!
 //! Up: ledger, keys, classifier, engines, policies, socket; down: requests drain, engines stop, the ledger closes
-//! last, so that every receipt is written. Policies and keys are looked at each second and at SIGHUP; a wrong
-//! policy file is told and changes nothing.
+//! last, so that every receipt is written. Policies, the calibration and keys are looked at each second and at
+//! SIGHUP; a wrong file is told and changes nothing.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,7 +17,8 @@ use tollgate_engine::supervisor::{Engine as Worker, EngineSpec};
 use tollgate_router::{RouterError, Scorer};
 
 use crate::app::{App, Limits, Parts};
-use crate::config::{Config, ConfigError, EngineKind, catalog};
+use crate::config::policies::stamp;
+use crate::config::{Config, ConfigError, EngineKind, calibrate, catalog, keeps_promises, recalibrate};
 use crate::keys::{KeyError, KeyStore, Keys};
 use crate::ledger::{Ledger, LedgerError, path_of_url};
 use crate::metrics::Metrics;
@@ -89,6 +90,10 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
         found => found?,
     };
     let scorer = Scorer::load(&library, config.router.sessions)?;
+    if let Some(path) = &config.router.calibration {
+        calibrate(&scorer, path)?;
+    }
+    keeps_promises(&scorer.tolerance(), &policies)?;
     // Model files before the ledger: a start that cannot work writes nothing.
     for engine in &config.engines {
         if let EngineKind::Embedded(embedded) = &engine.kind {
@@ -218,6 +223,8 @@ struct Watch {
 impl Watch {
     async fn run(self, mut hangup: Signal) {
         let mut seen = self.config.policies.stamps();
+        let calibration = self.config.router.calibration.as_deref();
+        let mut fitted = calibration.map(stamp);
         loop {
             let asked = tokio::select! {
                 _ = hangup.recv() => true,
@@ -229,6 +236,11 @@ impl Watch {
                 seen = now;
                 reload_policies(&self.app, &self.config).await;
             }
+            let now = calibration.map(stamp);
+            if asked || now != fitted {
+                fitted = now;
+                reload_calibration(&self.app, calibration);
+            }
             if let Err(error) = self.keys.reload(&self.store) {
                 tracing::warn!(%error, "the keys could not be read again; those in force stay");
             }
@@ -237,7 +249,8 @@ impl Watch {
 }
 
 async fn reload_policies(app: &App, config: &Config) {
-    match config.policies.load(&config.models) {
+    let loaded = config.policies.load(&config.models);
+    match loaded.and_then(|policies| keeps_promises(&app.scorer.tolerance(), &policies).map(|()| policies)) {
         Ok(policies) => {
             tracing::info!(
                 policies = policies.named.len(),
@@ -250,6 +263,17 @@ async fn reload_policies(app: &App, config: &Config) {
         Err(error) => {
             app.metrics.reload_failed();
             tracing::error!(%error, "the changed policies are wrong; those in force stay");
+        }
+    }
+}
+
+fn reload_calibration(app: &App, path: Option<&Path>) {
+    let Some(path) = path else { return };
+    match recalibrate(&app.scorer, path, &app.policies.load()) {
+        Ok(()) => tracing::info!(path = %path.display(), "calibration reloaded"),
+        Err(error) => {
+            app.metrics.reload_failed();
+            tracing::error!(%error, "the changed calibration is wrong; the one in force stays");
         }
     }
 }

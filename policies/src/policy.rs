@@ -51,6 +51,9 @@ pub struct Policy {
 pub struct Objective {
     /// Share of the baseline's expected quality to keep on average, 0 to 1.
     pub quality: f64,
+    /// The largest share of the requests sent below the baseline that may fail where the baseline would not have, 0 to 1;
+    /// needs a calibration that bounds it.
+    pub max_loss: Option<f64>,
     /// Whether to spend evenly over each budget window.
     pub pace: bool,
     /// What missing the deadline costs, as a share of quality: 1 = as bad as a bad answer.

@@ -207,6 +207,12 @@ impl Scorer {
         Ok(())
     }
 
+    /// The tolerated gaps in force: the calibration's, else the graph's.
+    pub fn tolerance(&self) -> Arc<QualityTable> {
+        let calibration = self.calibration.load();
+        Arc::clone(calibration.as_ref().map_or(&self.facts.tolerance, |calibration| calibration.quality()))
+    }
+
     /// A labelled task as [`Scorer::fit`] wants it; a calibration in force does not matter.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ pub fn decide(
         score,
         needs,
         length: AnswerLength::of(score),
-        asked: baseline_good - tolerated_gap(score, quality),
+        asked: baseline_good - tolerated_gap(score, quality, policy.objective.max_loss),
         price_of_money,
         latency_weight: policy.objective.latency_weight,
     };
@@ -77,9 +77,11 @@ fn narrowing(rule: &Rule) -> Narrowing<'_> {
     }
 }
 
-fn tolerated_gap(score: &Score, quality: f64) -> f64 {
-    let gap = score.tolerance.tolerated_gap(quality);
-    if score.familiar { gap } else { gap * UNFAMILIAR_TOLERANCE }
+/// Quality is kept on average, `max_loss` is bounded: the tighter counts. A loss that nothing bounds tolerates no gap.
+fn tolerated_gap(score: &Score, quality: f64, max_loss: Option<f64>) -> f64 {
+    let bounded = max_loss.map_or(1.0, |most| score.tolerance.gap_for_loss(most).unwrap_or(0.0));
+    let gap = score.tolerance.tolerated_gap(quality).min(bounded);
+    if score.familiar { gap } else { gap.min(gap * UNFAMILIAR_TOLERANCE) }
 }
 
 /// Everything about a request that weighing a model needs.

@@ -2,6 +2,7 @@
 #![expect(clippy::panic, reason = "a test reports a failed expectation by panicking")]
 
 mod budget;
+mod calibrate;
 mod chat;
 mod cost;
 mod crash;

@@ -1,6 +1,7 @@
 //! The command line: what can be said, and which file does it. One file per command; each reads its arguments,
 //! calls the library and prints through [`output`].
 
+mod calibrate;
 mod engine;
 mod keys;
 mod ledger;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tollgate::config::{ConfigError, Overrides};
 use tollgate::keys::KeyError;
+use tollgate::labels::LabelsError;
 use tollgate::ledger::LedgerError;
 use tollgate::serve::ServeError;
 use tollgate::telemetry::LogOptions;
@@ -43,6 +45,8 @@ pub(crate) enum Command {
     Serve(serve::Serve),
     /// Score prompts: JSON lines in, JSON lines out.
     Score(score::Score),
+    /// Fit the router to your own outcomes.
+    Calibrate(calibrate::Calibrate),
     /// Explain one decision without calling a model.
     Route(route::Route),
     /// Check policy files; print their JSON Schema.
@@ -66,6 +70,7 @@ impl Command {
         match self {
             Command::Serve(command) => command.run(),
             Command::Score(command) => command.run(),
+            Command::Calibrate(command) => command.run(),
             Command::Route(command) => command.run(),
             Command::Policy(command) => command.run(),
             Command::Keys(command) => command.run(),
@@ -135,6 +140,8 @@ pub(crate) enum CliError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Router(#[from] RouterError),
+    #[error(transparent)]
+    Labels(#[from] LabelsError),
     #[error(transparent)]
     Serve(#[from] ServeError),
     /// Reading or writing failed.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use tollgate::config::{Config, Overrides, catalog};
+use tollgate::config::{Config, Overrides, calibrate, catalog};
 use tollgate::wire::openai::Chat;
 use tollgate_policies::Facts;
 use tollgate_router::{Decision, Live, Needs, Score, Task, decide, prompt_tokens, prompt_tokens_upper};
@@ -44,7 +44,11 @@ impl Route {
         let chat = Chat::parse(&body).map_err(|fault| CliError::Request(fault.to_string()))?;
         let overrides = Overrides { policies: self.policies.policies, ..self.place.overrides() };
         let config = Config::load(&overrides)?;
-        let score = scorer(config.router.onnxruntime.clone(), 1)?.score(&Task::new(&chat.turns))?;
+        let scorer = scorer(config.router.onnxruntime.clone(), None, 1)?;
+        if let Some(path) = &config.router.calibration {
+            calibrate(&scorer, path)?;
+        }
+        let score = scorer.score(&Task::new(&chat.turns))?;
         let decision = decided(&config, &chat, &score)?;
         if self.json {
             output::json(&serde_json::json!({ "score": score, "decision": decision }))?;

@@ -4,12 +4,13 @@
 
 use std::borrow::Cow;
 use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tollgate::config::calibrate;
 use tollgate::wire::openai::turns;
 use tollgate_engine::models;
 use tollgate_router::{Scorer, Task};
@@ -25,6 +26,9 @@ pub(crate) struct Score {
     /// ONNX Runtime's shared library; default: the one in the cache.
     #[arg(long, env = "TOLLGATE_ONNXRUNTIME", value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
+    /// A calibration made by `tollgate calibrate`: scores are those of a gateway that uses it.
+    #[arg(long, env = "TOLLGATE_CALIBRATION", value_name = "FILE")]
+    calibration: Option<PathBuf>,
 }
 
 /// One line of input.
@@ -60,21 +64,25 @@ enum Id<'a> {
     Line(usize),
 }
 
-/// The classifier of this machine; `sessions` requests at the same time.
-pub(crate) fn scorer(onnxruntime: Option<PathBuf>, sessions: usize) -> Result<Scorer, CliError> {
+/// The classifier of this machine, with the graph built in or another; `sessions` requests at the same time.
+pub(crate) fn scorer(
+    onnxruntime: Option<PathBuf>,
+    graph: Option<&Path>,
+    sessions: usize,
+) -> Result<Scorer, CliError> {
     let library = onnxruntime.map_or_else(models::onnxruntime, Ok)?;
-    Ok(Scorer::load(&library, sessions)?)
+    Ok(match graph {
+        None => Scorer::load(&library, sessions)?,
+        Some(graph) => Scorer::load_graph(&library, graph, sessions)?,
+    })
 }
 
 impl Score {
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
-        let scorer = match &self.graph {
-            None => scorer(self.onnxruntime, 1)?,
-            Some(graph) => {
-                let library = self.onnxruntime.map_or_else(models::onnxruntime, Ok)?;
-                Scorer::load_graph(&library, graph, 1)?
-            }
-        };
+        let scorer = scorer(self.onnxruntime, self.graph.as_deref(), 1)?;
+        if let Some(path) = &self.calibration {
+            calibrate(&scorer, path)?;
+        }
         let mut out = BufWriter::new(std::io::stdout().lock());
         let mut input = BufReader::new(std::io::stdin().lock());
         let (mut bytes, mut number, mut failed) = (Vec::new(), 0, 0);

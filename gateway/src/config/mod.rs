@@ -4,6 +4,7 @@
 //! `embedded` is the configuration used where there is no file. Policies are read apart ([`policies`]), for they
 //! are reloaded while the gateway runs and this file is not.
 
+mod calibration;
 mod embedded;
 mod engine;
 mod model;
@@ -16,7 +17,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tollgate_policies::Diagnostics;
+use tollgate_router::CalibrationError;
 
+pub use calibration::{calibrate, keeps_promises, recalibrate};
 pub use engine::{EmbeddedEngine, Engine, EngineKind, OpenAiEngine};
 pub use model::{ModelEntry, catalog};
 pub use policies::{Policies, PolicyFiles};
@@ -105,6 +108,8 @@ pub struct Router {
     pub onnxruntime: Option<PathBuf>,
     /// Requests scored at the same time.
     pub sessions: usize,
+    /// What `tollgate calibrate` wrote, if the router is fitted to one's own outcomes; looked at while running.
+    pub calibration: Option<PathBuf>,
 }
 
 impl Default for Router {
@@ -112,6 +117,7 @@ impl Default for Router {
         Router {
             onnxruntime: None,
             sessions: std::thread::available_parallelism().map_or(2, usize::from).min(8),
+            calibration: None,
         }
     }
 }
@@ -145,6 +151,30 @@ pub enum ConfigError {
     /// A file is wrong, with every problem in it.
     #[error(transparent)]
     Wrong(#[from] Diagnostics),
+    /// The calibration is not one, or belongs to another graph.
+    #[error(
+        "the calibration {path} cannot be used: {reason}\n    help: fit it anew with `tollgate calibrate --labels FILE --out FILE`, or \
+         leave it out to use the router as shipped"
+    )]
+    Calibration {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: CalibrationError,
+    },
+    /// A policy promises what nothing bounds.
+    #[error(
+        "policy {policy:?}: [objective] max_loss = {most} cannot be kept: {reason}\n    help: `tollgate calibrate` tells which losses \
+         your labels bound; label more prompts, or allow more"
+    )]
+    Promise {
+        /// The policy.
+        policy: String,
+        /// What it allows.
+        most: f64,
+        /// Why it cannot be kept.
+        reason: &'static str,
+    },
     /// A secret is not where it should be.
     #[error("the secret {reference} cannot be read: {reason}")]
     Secret {

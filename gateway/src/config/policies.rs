@@ -35,7 +35,10 @@ pub struct Policies {
 }
 
 /// What tells that a policy file changed: its path, time and length.
-pub type Stamps = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
+pub type Stamps = Vec<(PathBuf, Stamp)>;
+
+/// Time and length of a file; `None` while there is none.
+pub type Stamp = Option<(SystemTime, u64)>;
 
 impl PolicyFiles {
     /// Reads and checks every policy.
@@ -128,13 +131,20 @@ impl PolicyFiles {
     #[must_use]
     pub fn stamps(&self) -> Stamps {
         let files = self.files().unwrap_or_else(|_| self.paths.clone());
-        let stamp = |file: PathBuf| {
-            let seen = std::fs::metadata(&file).ok();
-            let seen = seen.and_then(|meta| Some((meta.modified().ok()?, meta.len())));
-            (file, seen)
-        };
-        files.into_iter().map(stamp).collect()
+        files
+            .into_iter()
+            .map(|file| {
+                let seen = stamp(&file);
+                (file, seen)
+            })
+            .collect()
     }
+}
+
+/// Time and length of a file as it is on the disk now.
+pub(crate) fn stamp(file: &Path) -> Stamp {
+    let meta = std::fs::metadata(file).ok()?;
+    Some((meta.modified().ok()?, meta.len()))
 }
 
 fn unreadable(path: &Path, source: std::io::Error) -> ConfigError {

@@ -128,6 +128,7 @@ fn router(root: &Table<'_>, base: &Path) -> Router {
     let Some(table) = root.opt_table("router") else { return router };
     router.onnxruntime = table.opt_string("onnxruntime").map(|path| base.join(path));
     let sessions = table.opt_integer("sessions", 1..=256).and_then(|n| usize::try_from(n).ok());
+    router.calibration = table.opt_string("calibration").map(|path| base.join(path));
     router.sessions = sessions.unwrap_or(router.sessions);
     table.finish();
     router

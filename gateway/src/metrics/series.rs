@@ -168,7 +168,7 @@ pub(super) const POLICY_INFO: Series =
 pub(super) const RELOAD_FAILURES: Series = counter(
     "tollgate_policy_reload_failures_total",
     &[],
-    "Reloads refused because a policy file was wrong; the policies in force stayed.",
+    "Reloads refused because a policy file or the calibration was wrong; what was in force stayed.",
 );
 
 /// Every series, in the order of `docs/metrics.md`.

@@ -33,7 +33,7 @@ pub(super) fn policy(document: &Document, known: Option<&Known<'_>>, sha: String
 
 impl Default for Objective {
     fn default() -> Self {
-        Objective { quality: 0.95, pace: false, latency_weight: 1.0 }
+        Objective { quality: 0.95, max_loss: None, pace: false, latency_weight: 1.0 }
     }
 }
 
@@ -81,6 +81,7 @@ fn objective(table: Table<'_>) -> Objective {
     let default = Objective::default();
     let objective = Objective {
         quality: table.opt_float("quality", 0.0..=1.0).unwrap_or(default.quality),
+        max_loss: table.opt_float("max_loss", 0.0..=1.0),
         pace: table.opt_bool("pace").unwrap_or(default.pace),
         latency_weight: table.opt_float("latency_weight", 0.0..=100.0).unwrap_or(default.latency_weight),
     };

@@ -24,6 +24,8 @@ pub fn json_schema() -> String {
             })),
             "objective": section("Decides among the candidates that rules leave.", &[], json!({
                 "quality": share("Share of the baseline's expected quality to keep on average.", 0.95),
+                "max_loss": { "type": "number", "minimum": 0, "maximum": 1,
+                    "description": "Largest share of what goes below the baseline that may be lost, with 95 % confidence; needs a calibration." },
                 "pace": { "type": "boolean", "default": false, "description": "Spend evenly over each budget window." },
                 "latency_weight": { "type": "number", "minimum": 0, "maximum": 100, "default": 1.0,
                     "description": "What missing the deadline costs, as a share of quality." },

@@ -47,6 +47,7 @@ baseline = "large"
 quality = 0.9
 pace = true
 latency_weight = 0.5
+max_loss = 0.1
 [[rule]]
 name = "by tag"
 when = 'tags.region == "eu"'
@@ -123,7 +124,10 @@ fn commented_examples_in_shipped_policies_work_when_uncommented() {
 fn every_key_is_read() {
     let policy = check("everything.toml", EVERYTHING, Some(&KNOWN)).unwrap();
     assert_eq!((policy.name.as_str(), policy.baseline.as_str()), ("everything", "large"));
-    assert_eq!(policy.objective, Objective { quality: 0.9, pace: true, latency_weight: 0.5 });
+    assert_eq!(
+        policy.objective,
+        Objective { quality: 0.9, max_loss: Some(0.1), pace: true, latency_weight: 0.5 }
+    );
     let rule = &policy.rules[0];
     assert_eq!(rule.models.as_deref(), Some(&["small-moe".to_owned()][..]));
     assert_eq!((rule.min_bits, rule.quality), (Some(4), Some(0.99)));

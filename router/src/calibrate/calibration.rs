@@ -215,10 +215,13 @@ impl Calibration {
 
     pub(crate) fn apply(&self, inputs: InputsView<'_>) -> Calibrated {
         let [small, large] = self.logits(inputs);
+        // So many labels cannot make surer of anything than this (the rule of succession).
+        let unsure = 1.0 / (self.document.labels as f32 + 2.0);
+        let shown = |p: f32| p.clamp(unsure, 1.0 - unsure);
         let order = self.document.large.ordered(large) - self.document.small.ordered(small);
         Calibrated {
-            p_small: self.document.small.shown(small),
-            p_large: self.document.large.shown(large),
+            p_small: shown(self.document.small.shown(small)),
+            p_large: shown(self.document.large.shown(large)),
             difficulty: difficulty_of(&self.document.difficulty, order),
         }
     }

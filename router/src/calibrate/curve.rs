@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::logistic::{Matrix, fit, sigmoid};
+use super::logistic::{Matrix, base_logit, fit, sigmoid};
 
 /// A monotone map from logits to probabilities.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub(crate) enum Curve {
 /// Keeps isotonic ends away from certainty: a pool of so many further cases, half of them good.
 const PRIOR: f32 = 2.0;
 
+/// The least that a line rises, so that an order remains an order.
+const LEAST_SLOPE: f32 = 0.01;
+
 impl Curve {
     /// The probability of a logit.
     pub(crate) fn at(&self, z: f32) -> f32 {
@@ -37,7 +40,15 @@ impl Curve {
         logits.iter().for_each(|z| matrix.push([(0, *z)]));
         let rows: Vec<usize> = (0..logits.len()).collect();
         let weights = fit(&matrix, labels, &rows, 0.05, vec![1.0, 0.0]);
-        Curve::Platt { slope: weights[0].max(0.01), intercept: weights[1] }
+        if weights[0] >= LEAST_SLOPE {
+            return Curve::Platt { slope: weights[0], intercept: weights[1] };
+        }
+        // Logits that say nothing: the mean alone counts, and the intercept of another slope would be wrong.
+        let mean = logits.iter().sum::<f32>() / logits.len().max(1) as f32;
+        Curve::Platt {
+            slope: LEAST_SLOPE,
+            intercept: base_logit(labels.iter().copied()) - LEAST_SLOPE * mean,
+        }
     }
 
     /// Pool-adjacent-violators over some cases.
@@ -131,6 +142,7 @@ mod tests {
     fn platt_never_turns_the_order_round() {
         let curve = Curve::platt(&[-1.0, -0.5, 0.5, 1.0], &[true, true, false, false]);
         assert!(curve.at(1.0) >= curve.at(-1.0));
+        assert!((curve.at(0.0) - 0.5).abs() < 0.01, "and keeps the mean: {}", curve.at(0.0));
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use super::calibration::{Calibration, Document, Head, Reads, Words};
 use super::curve::Curve;
 use super::inputs::{Inputs, Scale, round, word_scale};
-use super::logistic::{Matrix, fit};
+use super::logistic::{Matrix, base_logit, fit};
 use super::measure::Said;
 use super::shuffle::Shuffle;
 use super::{Example, Label};
@@ -24,10 +24,10 @@ const LEAST_PROMPTS: usize = 2;
 
 /// What is tried; penalties fall, so that each fit starts near its solution.
 const CANDIDATES: [(Reads, &[f32]); 4] = [
-    (Reads::OwnOutput, &[0.01]),
+    (Reads::OwnOutput, &[0.1]),
     (Reads::Outputs, &[1.0, 0.1]),
     (Reads::Values, &[10.0, 3.0, 1.0, 0.3]),
-    (Reads::Words, &[24.0, 12.0, 6.0, 3.0]),
+    (Reads::Words, &[32.0, 16.0, 8.0, 4.0]),
 ];
 
 /// The labels as numbers.
@@ -104,7 +104,7 @@ impl<'a> Data<'a> {
             for (head, matrix) in matrices.iter().enumerate() {
                 let mut weights = Vec::new();
                 for (nth, ridge) in ridges.iter().enumerate() {
-                    weights = fit(matrix, &self.labels[head], &seen, *ridge, weights);
+                    weights = self.fitted(matrix, reads, head, &seen, *ridge, weights);
                     found.extend(held.iter().map(|at| (nth, head, *at, matrix.dot(*at, &weights))));
                 }
             }
@@ -120,10 +120,33 @@ impl<'a> Data<'a> {
         all
     }
 
+    /// Weights of a head; a recalibration never turns the order of the graph's own probability round.
+    fn fitted(
+        &self,
+        matrix: &Matrix,
+        reads: Reads,
+        head: usize,
+        rows: &[usize],
+        ridge: f32,
+        start: Vec<f32>,
+    ) -> Vec<f32> {
+        let mut weights = fit(matrix, &self.labels[head], rows, ridge, start);
+        if reads == Reads::OwnOutput {
+            let own = self.words.len() + head;
+            if weights[own] < 0.0 {
+                weights[own] = 0.0;
+                // The bias is the last.
+                let bias = base_logit(rows.iter().map(|row| self.labels[head][*row]));
+                weights.last_mut().into_iter().for_each(|weight| *weight = bias);
+            }
+        }
+        weights
+    }
+
     /// The candidate whose difference of probabilities is nearest the difference of outcomes.
     pub(super) fn choose(&self) -> (Reads, f32) {
-        let folds = folds(&self.labels, 1);
-        let mut best = (f64::INFINITY, (Reads::OwnOutput, 0.01));
+        let folds = folds(self.examples, &self.labels, 1);
+        let mut best = (f64::INFINITY, (Reads::OwnOutput, 0.1));
         for (reads, ridges) in CANDIDATES {
             for (logits, ridge) in self.unseen(reads, ridges, &folds).iter().zip(ridges) {
                 let lines = [0, 1].map(|head| Curve::platt(&logits[head], &self.labels[head]));
@@ -148,7 +171,7 @@ impl<'a> Data<'a> {
 
     /// What calibrated heads say of every label without having seen it, and the logits behind it.
     pub(super) fn crossed(&self, reads: Reads, ridge: f32) -> (Vec<Said>, Logits) {
-        let folds = folds(&self.labels, 2);
+        let folds = folds(self.examples, &self.labels, 2);
         let logits = self.unseen(reads, &[ridge], &folds).remove(0);
         let count = self.examples.len();
         let mut said = vec![Said { order: 0.0, p_small: 0.0, p_large: 0.0 }; count];
@@ -187,7 +210,7 @@ impl<'a> Data<'a> {
     ) -> Calibration {
         let all: Vec<usize> = (0..self.examples.len()).collect();
         let weights =
-            [0, 1].map(|head| fit(&self.matrix(reads, head), &self.labels[head], &all, ridge, Vec::new()));
+            [0, 1].map(|head| self.fitted(&self.matrix(reads, head), reads, head, &all, ridge, Vec::new()));
         let [small, large] =
             [0, 1].map(|head| self.head(&weights[head], self.curves(&logits[head], head, &all), reads));
         let labels: Vec<Label> = self.examples.iter().map(|example| example.label).collect();
@@ -233,12 +256,16 @@ impl<'a> Data<'a> {
     }
 }
 
-/// A fold for each label; every mix of outcomes is spread over all folds.
-fn folds(labels: &[Vec<bool>; 2], seed: u64) -> Vec<usize> {
+/// A fold for each label; every mix of outcomes is spread over all folds, and a prompt that is labelled more than once
+/// is in one fold, so that none is known from the other side.
+fn folds(examples: &[Example], labels: &[Vec<bool>; 2], seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..labels[0].len()).collect();
     Shuffle::new(seed).shuffle(&mut order);
     order.sort_by_key(|at| (labels[0][*at], labels[1][*at]));
     let mut folds = vec![0; order.len()];
-    order.iter().enumerate().for_each(|(nth, at)| folds[*at] = nth % FOLDS);
+    let mut first: HashMap<&[i32], usize> = HashMap::new();
+    for (nth, at) in order.into_iter().enumerate() {
+        folds[at] = *first.entry(&examples[at].inputs.ids).or_insert(nth % FOLDS);
+    }
     folds
 }

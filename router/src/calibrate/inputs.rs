@@ -38,6 +38,7 @@ impl From<InputsView<'_>> for Inputs {
     }
 }
 
+#[cfg(test)]
 impl Inputs {
     pub(crate) fn view(&self) -> InputsView<'_> {
         let Inputs { ids, weights, values, domain } = self;
@@ -68,8 +69,10 @@ pub(crate) struct Scale {
 
 /// Standardised values are cut here, so that one odd prompt cannot decide alone.
 const CUT: f32 = 4.0;
-/// A standardised value beside a bag of words of length 1: the values together weigh about as much as the words.
+/// A standardised count beside a bag of words of length 1: the counts together weigh about as much as the words.
 const WEIGHT: f32 = 0.1;
+/// The graph's own outputs know more than a count does.
+const OUTPUT_WEIGHT: f32 = 0.2;
 
 impl Scale {
     /// Of some tasks' values.
@@ -92,7 +95,8 @@ impl Scale {
     /// A value on the common scale.
     pub(crate) fn at(&self, place: usize, value: f32) -> f32 {
         let standard = (value - self.mean[place]) / self.deviation[place];
-        if standard.is_finite() { WEIGHT * standard.clamp(-CUT, CUT) } else { 0.0 }
+        let weight = if place < self.dense() { OUTPUT_WEIGHT } else { WEIGHT };
+        if standard.is_finite() { weight * standard.clamp(-CUT, CUT) } else { 0.0 }
     }
 
     /// Where the dense counts begin.
@@ -125,11 +129,12 @@ mod tests {
 
     #[test]
     fn values_are_centred_cut_and_small() {
-        let rows = [[1.0, 5.0], [3.0, 5.0]];
-        let scale = Scale::of(rows.iter().map(<[f32; 2]>::as_slice));
-        assert!((scale.at(0, 3.0) - WEIGHT).abs() < 1e-3 && (scale.at(0, 1.0) + WEIGHT).abs() < 1e-3);
-        assert!((scale.at(1, 1e9) - CUT * WEIGHT).abs() < 1e-6, "a constant value is cut when it is another");
+        let mut rows = vec![vec![5.0; DENSE + 2]; 2];
+        (rows[0][0], rows[1][0], rows[0][2], rows[1][2]) = (1.0, 3.0, 1.0, 3.0);
+        let scale = Scale::of(rows.iter().map(Vec::as_slice));
+        assert!((scale.at(0, 3.0) - OUTPUT_WEIGHT).abs() < 1e-3 && (scale.at(2, 1.0) + WEIGHT).abs() < 1e-3);
+        assert!((scale.at(3, 1e9) - CUT * WEIGHT).abs() < 1e-6, "a constant value is cut when it is another");
         assert!(scale.at(0, f32::NAN).abs() < 1e-9);
-        assert!(scale.is_sound(2) && !scale.is_sound(3));
+        assert!(scale.is_sound(DENSE + 2) && !scale.is_sound(DENSE));
     }
 }

@@ -112,6 +112,13 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
+/// The logit of the share of good labels.
+pub(crate) fn base_logit(labels: impl Iterator<Item = bool>) -> f32 {
+    let (good, count) =
+        labels.fold((0.0, 0.0), |(good, count), label| (good + f32::from(u8::from(label)), count + 1.0));
+    logit((good + 0.5) / (count + 1.0))
+}
+
 pub(crate) fn logit(p: f32) -> f32 {
     let p = p.clamp(1e-4, 1.0 - 1e-4);
     (p / (1.0 - p)).ln()

@@ -45,10 +45,13 @@ pub(crate) struct Said {
     pub(crate) p_large: f32,
 }
 
+/// A label and what was said about it.
+type Case = (Said, Label);
+
 /// All measures with their intervals.
 pub(crate) fn quality(said: &[Said], labels: &[Label]) -> Quality {
-    let cases: Vec<(Said, Label)> = said.iter().copied().zip(labels.iter().copied()).collect();
-    let of = |measure: &dyn Fn(&[(Said, Label)]) -> f64| {
+    let cases: Vec<Case> = said.iter().copied().zip(labels.iter().copied()).collect();
+    let of = |measure: &dyn Fn(&[Case]) -> f64| {
         let mut chance = Shuffle::new(1);
         let mut resampled: Vec<f64> = (0..ROUNDS)
             .map(|_| {
@@ -72,14 +75,14 @@ pub(crate) fn quality(said: &[Said], labels: &[Label]) -> Quality {
 }
 
 /// Outcomes from the prompt that needs the large model least to the one that needs it most.
-fn in_order(cases: &[(Said, Label)]) -> Vec<Label> {
-    let mut sorted: Vec<&(Said, Label)> = cases.iter().collect();
+fn in_order(cases: &[Case]) -> Vec<Label> {
+    let mut sorted: Vec<&Case> = cases.iter().collect();
     sorted.sort_by(|a, b| a.0.order.total_cmp(&b.0.order));
     sorted.into_iter().map(|case| case.1).collect()
 }
 
 /// Sum of outcomes when the first `n` in order go to the small model, for every `n`.
-fn totals(cases: &[(Said, Label)]) -> Vec<f64> {
+fn totals(cases: &[Case]) -> Vec<f64> {
     let one = |good: bool| f64::from(u8::from(good));
     let large: f64 = cases.iter().map(|case| one(case.1.large_ok)).sum();
     let mut totals = vec![large];
@@ -92,7 +95,7 @@ fn totals(cases: &[(Said, Label)]) -> Vec<f64> {
 }
 
 /// RouteLLM's: eleven thresholds at the tenths of the order, trapezoids between.
-fn apgr(cases: &[(Said, Label)]) -> f64 {
+fn apgr(cases: &[Case]) -> f64 {
     let totals = totals(cases);
     let count = cases.len();
     let (large, small) = (totals[0], totals[count]);
@@ -106,7 +109,7 @@ fn apgr(cases: &[(Said, Label)]) -> f64 {
     if (large - small).abs() < 1e-9 { 0.5 } else { area / count as f64 / (large - small) }
 }
 
-fn saved(cases: &[(Said, Label)]) -> f64 {
+fn saved(cases: &[Case]) -> f64 {
     let totals = totals(cases);
     let kept = totals.iter().rposition(|total| *total >= KEPT * totals[0]);
     kept.unwrap_or(0) as f64 / cases.len() as f64

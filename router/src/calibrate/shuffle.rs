@@ -23,6 +23,7 @@ impl Shuffle {
     }
 
     /// 0 to 1, evenly.
+    #[cfg(test)]
     pub(crate) fn unit(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1u64 << 24) as f32
     }

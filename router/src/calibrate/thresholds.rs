@@ -25,7 +25,14 @@ pub(crate) fn table(said: &[Said], labels: &[Label]) -> QualityTable {
         losses.extend(gap.into_iter().chain(before).reduce(f64::max).map(|gap| (most, gap)));
     }
     let kept = kept(said, labels, gap);
-    QualityTable::with_losses(kept, losses).unwrap_or_default()
+    // Six digits: a file gives back exactly what was written.
+    let short =
+        |points: Vec<(f64, f64)>| points.into_iter().map(|(share, gap)| (six(share), six(gap))).collect();
+    QualityTable::with_losses(short(kept), short(losses)).unwrap_or_default()
+}
+
+fn six(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
 }
 
 /// `(share kept, gap)` on average over the labels; the shares that the small model keeps alone are left out.

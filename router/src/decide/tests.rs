@@ -312,3 +312,23 @@ proptest! {
 fn plain_money(score: &Score, needs: &Needs<'_>, money: f64) -> Result<Decision, NoCandidate> {
     decided(&Asker::default(), &[Live::default(); 3], score, needs, money)
 }
+
+#[test]
+fn a_bounded_loss_counts_where_it_is_tighter_than_the_quality() {
+    let bounded = POLICY.replacen("[objective]", "[objective]\nmax_loss = 0.1", 1);
+    let policy: Policy = check("test.toml", &bounded, None).unwrap();
+    let with = |losses: Vec<(f64, f64)>| {
+        let points = vec![(0.5, 0.6), (0.9, 0.2), (0.99, 0.02)];
+        let table = QualityTable::with_losses(points, losses).unwrap();
+        // A gap of 0.15: within what a quality of 0.9 tolerates.
+        super::tolerated_gap(
+            &Score { tolerance: Arc::new(table), ..score(0.7, 0.85) },
+            0.9,
+            policy.objective.max_loss,
+        )
+    };
+    assert!((with(vec![(0.05, 0.1), (0.1, 0.12)]) - 0.12).abs() < 1e-9, "the bound is tighter");
+    assert!((with(vec![(0.05, 0.1), (0.1, 0.5)]) - 0.2).abs() < 1e-9, "the quality is");
+    assert!(with(vec![(0.2, 0.5)]).abs() < 1e-9, "what nothing bounds tolerates no gap");
+    assert!((with(vec![(0.1, -0.05)]) + 0.05).abs() < 1e-9, "a bound may ask for more than the baseline");
+}
