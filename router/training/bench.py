@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,10 @@ import plot
 import sources
 import tables
 
+# Labels of a user who has some of each, and how often a fit is repeated with others.
+LABELS = {"MMLU": 1500, "GSM8K": 300}
+SIZES = [100, 300, 1000, 1800]
+REPEATS = 3
 BENCHES = {"MMLU": "routellm_mmlu_dev", "GSM8K": "routellm_gsm8k_dev"}
 ROOT = Path(__file__).parents[2]
 PERTURBED = 520
@@ -29,9 +34,9 @@ def router(mode, lines=(), *arguments):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def scored(prompts):
+def scored(prompts, *calibration):
     """What the router says of each prompt, as arrays by name."""
-    found = router("score", ({"prompt": prompt} for prompt in prompts))
+    found = router("score", ({"prompt": prompt} for prompt in prompts), *calibration)
     names = ("difficulty", "p_small", "p_large", "small")
     return {name: np.array([row[name] for row in found], float) for name in names} | {"length": np.array([row["output_tokens"]["p50"] for row in found], float)}
 
@@ -84,6 +89,26 @@ def flips(prompts):
     return table, count, float(policy[:count].mean())
 
 
+def calibrated(benches, size, seed, file):
+    """Fits to `size` labels of all benchmarks, in the proportions of LABELS: (rows left, what is said of them) of each."""
+    share = size / sum(LABELS.values())
+    order = {name: np.random.default_rng(seed).permutation(len(bench.prompts)) for name, bench in benches.items()}
+    taken = {name: round(share * LABELS[name]) for name in benches}
+    lines = [{"prompt": bench.prompts[at], "small_ok": int(bench.weak[at]), "large_ok": int(bench.strong[at])}
+             for name, bench in benches.items() for at in order[name][:taken[name]]]
+    fitted = router("calibrate", lines, file)[0]
+    # Always the same rows are judged, whatever the size.
+    rest = {name: np.sort(order[name][LABELS[name]:]) for name in benches}
+    said = {name: scored([benches[name].prompts[at] for at in rows], file) for name, rows in rest.items()}
+    return {name: (rest[name], said[name]) for name in benches}, fitted
+
+
+def learning(benches):
+    """{size: [(fit, benchmark's rows and what is said), ...]} for all sizes and repeats."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {size: [calibrated(benches, size, seed, str(Path(folder, "router.json"))) for seed in range(REPEATS)] for size in SIZES}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", help="folder with train/ and dev/")
@@ -91,14 +116,18 @@ def main():
     args = parser.parse_args()
     print("==> scoring dev/", flush=True)
     benches = {name: Bench(args.data, file) for name, file in BENCHES.items()}
+    print("==> calibrating on a part of it", flush=True)
+    learned = learning(benches)
     print("==> changing prompts", flush=True)
     robustness = flips(some_prompts(args.data, PERTURBED))
     print("==> timing", flush=True)
     latency = router("latency")[0]
     docs = Path(args.docs)
     routed = {name: (1 - bench.said["small"].mean(), np.where(bench.said["small"] > 0, bench.weak, bench.strong).mean()) for name, bench in benches.items()}
-    plot.chart(docs / "img" / "router-bench.png", {name: (bench.scores, bench.weak, bench.strong) for name, bench in benches.items()}, routed)
-    text = tables.page(benches, robustness, latency, os.getloadavg()[0])
+    first = learned[SIZES[-1]][0][0]
+    unseen = {name: (said["difficulty"], benches[name].weak[rows], benches[name].strong[rows]) for name, (rows, said) in first.items()}
+    plot.chart(docs / "img" / "router-bench.png", {name: (bench.scores, bench.weak, bench.strong) for name, bench in benches.items()}, routed, unseen)
+    text = tables.page(benches, learned, robustness, latency, os.getloadavg()[0])
     (docs / "router-bench.md").write_text(text)
     print(text)
 

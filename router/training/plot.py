@@ -12,12 +12,14 @@ def curve(scores, weak, strong):
     return 1 - np.arange(len(order) + 1) / len(order), quality
 
 
-def chart(path, benches, routed):
-    """One panel a benchmark: `benches` = {name: (scores by name, weak, strong)}, `routed` = {name: (share, quality)}."""
+def chart(path, benches, routed, unseen):
+    """One panel a benchmark: `benches` = {name: (scores by name, weak, strong)}, `routed` = {name: (share, quality)},
+    `unseen` = {name: (calibrated scores, weak, strong)} of the prompts that were no labels."""
     figure, axes = pyplot.subplots(1, len(benches), figsize=(11, 4.2), layout="constrained")
     for axis, (name, (scores, weak, strong)) in zip(np.atleast_1d(axes), benches.items()):
         for kind, values in scores.items():
             axis.plot(*curve(values, weak, strong), label=kind, color=COLOURS.get(kind), linewidth=1.6)
+        axis.plot(*curve(*unseen[name]), label="calibrated, on the rest", color=COLOURS["calibrated"], linewidth=1.6)
         axis.plot([0, 1], [weak.mean(), strong.mean()], "--", color="#bbbbbb", label="random")
         axis.axhline(0.95 * strong.mean(), color="#dddddd", linewidth=0.8)
         axis.text(0, 0.95 * strong.mean(), "95 % of the large model", fontsize=7, color="#888888", va="bottom")

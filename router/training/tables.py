@@ -73,6 +73,24 @@ def calibration(benches):
     return table(["", "n", "said", "outcome", "ECE as shipped"], rows)
 
 
+def learned_rows(benches, learned):
+    """For each benchmark: the graph as shipped and every size of labels, mean over the repeats on rows that were no label."""
+    parts = []
+    for name, bench in benches.items():
+        rows = []
+        measured = lambda said, weak, strong: [evaluate.apgr(said["difficulty"], weak, strong), measures.saved(said["difficulty"], weak, strong),
+                                               evaluate.ece(said["p_small"], weak), evaluate.ece(said["p_large"], strong)]
+        shown = lambda label, found: (label, *[f"{show(np.mean(column))} ({show(min(column)).removesuffix(' %')} to {show(max(column))})"
+                                               for show, column in zip((figure, percent, figure, figure), zip(*found))])
+        some = next(iter(learned.values()))
+        parts_of = lambda at: {key: values[at] for key, values in bench.said.items()}
+        rows.append(shown("as shipped", [measured(parts_of(at), bench.weak[at], bench.strong[at]) for at in (run[0][name][0] for run in some)]))
+        for size, runs in learned.items():
+            rows.append(shown(f"{size:,} labels", [measured(run[0][name][1], bench.weak[run[0][name][0]], bench.strong[run[0][name][0]]) for run in runs]))
+        parts += ["", f"### {name}", "", table(["", "APGR", "calls saved at 95 %", "ECE of `p_small`", "ECE of `p_large`"], rows)]
+    return parts
+
+
 def times(latency):
     rows = []
     for length in latency["lengths"]:
@@ -81,7 +99,7 @@ def times(latency):
     return table(["tokens", "features p50, µs", "p99", "features + ONNX p50, µs", "p99", "allocations a score", "KiB allocated"], rows)
 
 
-def page(benches, robustness, latency, load):
+def page(benches, learned, robustness, latency, load):
     flips, count, small = robustness
     parts = ["# The router, measured", "", "Made by `make bench-router`; do not edit. Figures in brackets are 95 % bootstrap intervals. What the measures mean is at the end.", "",
              "![Cost and quality](img/router-bench.png)", "", "## Ranking: which requests need the large model"]
@@ -93,6 +111,11 @@ def page(benches, robustness, latency, load):
     for name, bench in benches.items():
         parts += ["", f"### {name}", "", fixed(bench)]
     parts += ["", "## Calibration of the probabilities", "", calibration(benches)]
+    largest = learned[max(learned)]
+    parts += ["", "## Calibrated on a part of dev/, by `tollgate calibrate`", "",
+              f"Labels are five parts MMLU to one part GSM8K; every row is judged on the {len(largest[0][0]['MMLU'][0]):,} MMLU and {len(largest[0][0]['GSM8K'][0]):,} GSM8K prompts that no fit of "
+              f"its repeat saw. Mean and range of {len(largest)} repeats. Fitting {max(learned):,} labels took {np.mean([run[1]['seconds'] for run in largest]):.0f} s."]
+    parts += learned_rows(benches, learned)
     parts += ["", "## Robustness: how often a harmless change flips the choice", "",
               f"{count} prompts (the everyday list of the tests, and training prompts of every source); the default policy sends {percent(small)} of them to the small model.", "",
               table(["change", "flips at the default policy", "flips at the median difficulty"], [(kind, *map(ranged, sides)) for kind, sides in flips.items()])]
