@@ -5,6 +5,7 @@
 //! that are looked at, buffers are reused, and long texts are sampled at both ends.
 
 mod dense;
+mod trim;
 mod words;
 
 pub use dense::{DENSE, DENSE_NAMES};
@@ -12,13 +13,16 @@ pub use dense::{DENSE, DENSE_NAMES};
 use crate::task::{Task, head, tail};
 use dense::Counts;
 
-/// Rows of the embedding bag's table. Whole words have the first half to themselves, so that the graph
-/// can tell what share of a text's words it was trained on; all other n-grams share the second half.
-pub const BUCKETS: usize = 2 * WORD_BUCKETS;
+/// Rows of the embedding bag's table. Whole words have the first rows to themselves, so that each can
+/// carry its meaning and the graph can tell what share of a text's words it knows; all other n-grams
+/// share the rest.
+pub const BUCKETS: usize = WORD_BUCKETS + GRAM_BUCKETS;
 /// Rows for whole words; a power of two.
-pub const WORD_BUCKETS: usize = 1 << 16;
+pub const WORD_BUCKETS: usize = 1 << 17;
+/// Rows for pairs, beginnings, ends and places of words; a power of two.
+const GRAM_BUCKETS: usize = 1 << 16;
 /// Changes whenever the same text gives other features: a graph made for one version refuses another.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Of a passage longer than both together, this much is read at its start and at its end.
 const HEAD_BYTES: usize = 2560;
 const TAIL_BYTES: usize = 1536;
@@ -43,7 +47,7 @@ impl Features {
         let mut counts = Counts::default();
         for passage in task.passages() {
             self.words.begin(passage.weight);
-            let text = passage.text;
+            let text = if passage.counted { trim::request(passage.text) } else { passage.text };
             let parts = if text.len() > HEAD_BYTES + TAIL_BYTES {
                 [head(text, HEAD_BYTES), tail(text, TAIL_BYTES)]
             } else {
@@ -91,7 +95,7 @@ mod tests {
         // Changing these values means raising VERSION and training anew.
         let features = of("What is 12 + 30? Prüfe es: 你好");
         let sum = features.ids.iter().fold(0u64, |sum, id| sum.wrapping_mul(31).wrapping_add(*id as u64));
-        assert_eq!((features.ids.len(), sum), (31, 11_225_620_106_870_488_004));
+        assert_eq!((features.ids.len(), sum), (31, 5_198_143_746_130_279_364));
     }
 
     #[test]

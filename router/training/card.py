@@ -5,18 +5,23 @@ import sources
 
 HEAD = """# Model card: the router's graph
 
-`router.onnx` reads hashed n-grams and a few counts of a request and says how likely a small and a large
+`router.onnx` reads the words and a few counts of a request and says how likely a small and a large
 model are to answer it well, what it is about, how long the answer will be, and whether it looks like
 the training prompts. This file is written by `make train`; the figures are in `metrics.json`.
 
 ## What it is
-A weighted embedding bag over {buckets} hashed n-grams (8-bit table, {size} columns), {dense} counts, one
-hidden layer of {hidden}. p(good) of a model of ability t is `sigmoid(easiness + slope * t)`: ability 0 is
-Mixtral-8x7B-Instruct, 1 is GPT-4-1106-preview, and outcomes of every other model take part through an
-ability learned for it. Fixed seeds: the same data and versions give the same graph.
+An 8-bit table of {buckets:,} rows. A word's row has {meaning} columns of **meaning** (the vector that the
+sentence encoder all-MiniLM-L6-v2, Apache-2.0, gives the word alone, reduced, common words lighter; never
+fitted to outcomes) and {size} columns that are learned, as have hashed pairs, beginnings and ends of words.
+Beside them stand {dense} counts (length, numbers, signs, scripts). Two parts read this:
+- a network with one hidden layer of {hidden}: p(good) of a model of ability t is `sigmoid(easiness + slope * t)`,
+  ability 0 being Mixtral-8x7B-Instruct and 1 GPT-4-1106-preview; every other model takes part through an ability
+  learned for it. Both chances are then bent (Platt) to agree with unseen rows.
+- a **ranking score**, linear in counts and meaning and fitted in closed form: length, and heads for the gap
+  between strong and weak models WITHIN each source, for exam kinds, and for the steps of word problems, mixed {shares}.
 
-`difficulty` = sigmoid({bias} {easiness:+} * easiness {gap:+} * gap {words:+} * ln(1 + words)): it ranks requests and is
-not a probability. Money is decided by p(small) and p(large).
+`difficulty` = sigmoid({bias} {easiness:+} * easiness {gap:+} * (p_large - p_small) {rank:+} * ranking score): it ranks requests
+and is not a probability. Money is decided by p(small) and p(large). Fixed seeds: the same data and versions give the same graph.
 """
 LIMITS = """## What supervises what
 - **p(small), p(large)**: outcomes of {models} models on {outcomes} prompts. Rows without outcomes have weak
@@ -47,7 +52,9 @@ def table(title, rows):
 
 def text(data, report, config):
     count = collections.Counter(row["source"] for row in data.rows)
-    out = HEAD.format(buckets=f"{data.spec['buckets']:,}", size=config["size"], dense=data.spec["dense_count"], hidden=config["hidden"], **config["difficulty"])
+    shares = {"length": config["rank"]["length"], **{name: part["share"] for name, part in config["rank"]["heads"].items()}}
+    out = HEAD.format(buckets=data.spec["buckets"], meaning=config["meaning"], size=config["size"], dense=data.spec["dense_count"], hidden=config["hidden"],
+                      shares=" : ".join(f"{name} {share:g}" for name, share in shares.items()), **config["difficulty"])
     out += "\n## Measured\nAPGR: share of the gap between the two models that is recovered, averaged over thresholds; 0.5 is random.\n`words` is the word count alone.\n\n"
     out += table("dev: RouteLLM's outcomes, Mixtral-8x7B against GPT-4 (never used to choose anything)", report["dev"])
     if "held_out" in report:

@@ -47,7 +47,7 @@ def _sigmoid(x):
 def soft_label(row, weights):
     """((small, large), weight) from the judgement, the steps, the level or the effort; weight 0 = none."""
     if "soft" in row:
-        return row["soft"], weights["everyday"]
+        return row["soft"], weights[row["source"].split("/")[0]]
     if row["outcomes"]:
         return (0.5, 0.5), 0.0
     if row["steps"]:

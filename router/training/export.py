@@ -35,41 +35,48 @@ class Graph:
         return out
 
 
-def quantised(net, words):
-    """(8-bit table with the three marks, scale of each column)."""
+def quantised(net, words, meaning, mass):
+    """(8-bit table: learned columns, meaning, its weight, three marks; scale of each learned column)."""
     table = net.p["table"]
     scale = np.maximum(np.abs(table).max(0) / 127, 1e-9)
     marks = np.zeros((len(table), 3), np.int8)
     marks[:, 0] = net.kept
     marks[:words, 1] = net.kept[:words]
     marks[:words, 2] = 1
-    return np.concatenate([np.rint(table / scale).astype(np.int8), marks], axis=1), scale.astype(np.float32)
+    return np.concatenate([np.rint(table / scale).astype(np.int8), meaning, mass[:, None], marks], axis=1), scale.astype(np.float32)
 
 
-def build(net, spec, mean, deviation, shape, metadata):
+def build(net, data, shape, metadata):
     """The graph as an ONNX model. `shape` has the difficulty's weights and the familiarity's cells."""
     g = Graph()
-    table, scale = quantised(net, spec["word_buckets"])
-    size = net.size
+    spec, (meaning, unit, mass) = data.spec, data.meaning
+    table, scale = quantised(net, spec["word_buckets"], meaning, mass)
+    size, wide = net.size, net.size + meaning.shape[1]
     rows = g.add("Cast", g.add("Gather", g.constant(table, np.int8), "ids"), to=TensorProto.FLOAT)
-    marks = g.add("MatMul", g.add("Mul", "weights", "weights"), rows)
     cut = lambda x, a, b: g.add("Slice", x, g.constant([a], np.int64), g.constant([b], np.int64), g.constant([1], np.int64))
+    sums = g.add("MatMul", "weights", rows)
+    marks = g.add("MatMul", g.add("Mul", "weights", "weights"), cut(rows, wide + 1, wide + 4))
     floor = g.constant([[1e-6]])
-    length = g.add("Sqrt", g.add("Max", cut(marks, size, size + 1), floor))
-    bag = g.add("Div", g.add("Mul", cut(g.add("MatMul", "weights", rows), 0, size), g.constant(scale[None])), length)
-    dense = g.add("Clip", g.add("Div", g.add("Sub", "dense", g.constant(mean[None])), g.constant(deviation[None])), g.constant(-4), g.constant(4))
-    u = g.add("Concat", bag, dense, axis=1)
+    length = g.add("Sqrt", g.add("Max", cut(marks, 0, 1), floor))
+    bag = g.add("Div", g.add("Mul", cut(sums, 0, size), g.constant(scale[None])), length)
+    means = g.add("Div", g.add("Mul", cut(sums, size, wide), g.constant([[unit * 127]])), g.add("Max", cut(sums, wide, wide + 1), g.constant([[1e-3]])))
+    counts = g.add("Clip", g.add("Div", g.add("Sub", "dense", g.constant(data.mean[None])), g.constant(data.deviation[None])), g.constant(-4), g.constant(4))
+    u = g.add("Concat", bag, counts, means, axis=1)
     h = g.add("Relu", g.add("Gemm", u, g.constant(net.p["w1"]), g.constant(net.p["b1"])))
-    o = g.add("Gemm", g.add("Concat", h, u, axis=1), g.constant(np.concatenate([net.p["w2"], net.p["w3"]])), g.constant(net.p["b2"]))
+    # The ranking score is one more output, linear in what follows the bag.
+    ranking = np.concatenate([np.zeros(net.p["w2"].shape[0] + size), net.rank])[:, None]
+    last = np.concatenate([np.concatenate([net.p["w2"], net.p["w3"]]), ranking], axis=1)
+    o = g.add("Gemm", g.add("Concat", h, u, axis=1), g.constant(last), g.constant(np.append(net.p["b2"], 0)))
     column = lambda i: cut(o, i, i + 1)
     easiness, slope = column(nets.EASINESS), g.add("Softplus", column(nets.SLOPE))
-    small, large = g.add("Sigmoid", easiness), g.add("Sigmoid", g.add("Add", easiness, slope))
+    bent = lambda logit, name: g.add("Sigmoid", g.add("Add", g.add("Mul", logit, g.constant([[shape["platt"][name][0]]])), g.constant([[shape["platt"][name][1]]])))
+    small = bent(easiness, "small")
+    large = g.add("Max", small, bent(g.add("Add", easiness, slope), "large"))
     weights = shape["difficulty"]
-    words = cut("dense", 1, 2)
-    logit = g.add("Add", g.constant([[weights["bias"]]]), g.add("Sum", g.add("Mul", easiness, g.constant([[weights["easiness"]]])),
-                  g.add("Mul", g.add("Sub", large, small), g.constant([[weights["gap"]]])), g.add("Mul", words, g.constant([[weights["words"]]]))))
+    logit = g.add("Sum", g.constant([[weights["bias"]]]), g.add("Mul", easiness, g.constant([[weights["easiness"]]])),
+                  g.add("Mul", g.add("Sub", large, small), g.constant([[weights["gap"]]])), g.add("Mul", column(o_width(net)), g.constant([[weights["rank"]]])))
     hard = g.add("Sigmoid", logit)
-    unknown = g.add("Sub", g.constant([[1.0]]), g.add("Div", cut(marks, size + 1, size + 2), g.add("Max", cut(marks, size + 2, size + 3), floor)))
+    unknown = g.add("Sub", g.constant([[1.0]]), g.add("Div", cut(marks, 1, 2), g.add("Max", cut(marks, 2, 3), floor)))
     # Squared distance to the nearest cell: |u|^2 - 2 u.c + |c|^2.
     cells = shape["cells"]
     square = g.add("ReduceSum", g.add("Mul", u, u), g.constant([1], np.int64), keepdims=1)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import everyday
+import exam
 
 # Longest prefix wins.  (licence of the content, note)
 USED = {
@@ -31,7 +32,7 @@ USED = {
     "T0/common_gen": "MIT", "T0/commonsense_qa": "MIT", "T0/cosmos_qa": "CC-BY-4.0",
     "T0/cnn_dailymail": "Apache-2.0", "T0/dbpedia_14": "CC-BY-SA-3.0", "T0/duorc": "MIT",
     "T0/kilt_tasks_hotpotqa": "MIT and CC-BY-SA-4.0", "T0/quoref": "CC-BY-4.0", "T0/paws": "free for any purpose",
-    "everyday/": "this project, Apache-2.0",
+    "everyday/": "this project, Apache-2.0", "exam/": "this project, Apache-2.0",
 }
 EXCLUDED = {
     "RouterDC/": "content and outcomes come from a repository without a licence; CMMLU and C-Eval are non-commercial",
@@ -65,6 +66,8 @@ TASK_LENGTH = {"short_command": (40, 140), "short_question": (80, 220), "one_ste
                "commonsense_mcq": (30, 160), "competition_math": (420, 1100), "hard_chat": (650, 1500), "summarise": (90, 240), "implicit_multi_hop": (80, 260)}
 # What an effort says about the two reference models; weak labels, see WEIGHT_OF_EFFORT in train.py.
 EFFORT = {"low": (0.90, 0.96), "medium": (0.68, 0.90), "high": (0.38, 0.76)}
+# Short facts graded by exact match: nearly every model fails by form, so the outcomes rank nothing.
+UNTOLD = {"LLMRouter/trivia_qa", "LLMRouter/natural_qa"}
 MIXTRAL, GPT4 = "mixtral-8x7b", "gpt-4-1106"
 
 
@@ -137,7 +140,7 @@ def load(folder):
                              "outcomes": outcomes, "effort": raw.get("effort"), "steps": raw.get("steps") if "gsm8k" in source.lower() else None,
                              "level": raw.get("level") if "math" in source.lower() else None,
                              "pair": (raw.get("weak_correct"), raw.get("strong_correct"))})
-    for row in everyday.rows():
+    for row in [*everyday.rows(), *exam.rows()]:
         rows.append({**row, "tokens_kind": "judgement", "outcomes": {}, "effort": None, "steps": None, "level": None, "pair": (None, None),
                      "soft": (row["p_small"], row["p_large"])})
     return rows, excluded

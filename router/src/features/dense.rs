@@ -4,11 +4,11 @@
 //! graph standardises them with the training set's means and deviations.
 
 /// How many dense features there are.
-pub const DENSE: usize = 32;
+pub const DENSE: usize = 30;
 
 /// What each dense feature is, in order; the names are checked against the graph when it is loaded.
 pub const DENSE_NAMES: [&str; DENSE] = [
-    "log_bytes",
+    "log_shown",
     "log_words",
     "mean_letters",
     "log_sentences",
@@ -17,9 +17,7 @@ pub const DENSE_NAMES: [&str; DENSE] = [
     "log_numbers",
     "share_digits",
     "longest_number",
-    "share_upper",
     "log_questions",
-    "ends_in_question",
     "log_commas",
     "log_code_signs",
     "share_code_signs",
@@ -47,7 +45,7 @@ pub const DENSE_NAMES: [&str; DENSE] = [
 pub(crate) struct Counts {
     bytes: usize,
     sampled: usize,
-    chars: u32,
+    shown: u32,
     words: u32,
     letters: u32,
     numbers: u32,
@@ -56,7 +54,6 @@ pub(crate) struct Counts {
     long_words: u32,
     sentences: u32,
     lines: u32,
-    upper: u32,
     questions: u32,
     commas: u32,
     code: u32,
@@ -72,7 +69,6 @@ pub(crate) struct Counts {
     scripts: [u32; 7],
     last: char,
     before: char,
-    last_shown: char,
 }
 
 impl Counts {
@@ -93,23 +89,34 @@ impl Counts {
 
     /// Adds a character.
     pub(crate) fn char(&mut self, c: char) {
-        self.chars += 1;
+        if c.is_whitespace() {
+            return self.gap(c);
+        }
+        self.shown += 1;
         if c.is_ascii() {
             self.ascii(c)
         } else {
             self.script(c)
         }
-        if !c.is_whitespace() {
-            self.last_shown = c;
-        }
         (self.before, self.last) = (self.last, c);
+    }
+
+    /// A run of white space is one gap, whatever it is made of; it breaks the line if any of it does.
+    fn gap(&mut self, c: char) {
+        let gap = if c == '\n' { '\n' } else { ' ' };
+        if !self.last.is_whitespace() {
+            (self.before, self.last) = (self.last, gap);
+        } else if gap == '\n' && self.last != '\n' {
+            self.last = gap;
+        } else {
+            return;
+        }
+        self.lines += u32::from(gap == '\n');
     }
 
     fn ascii(&mut self, c: char) {
         match c {
             '0'..='9' => self.digits += 1,
-            'A'..='Z' => self.upper += 1,
-            '\n' => self.lines += 1,
             '?' => {
                 self.questions += 1;
                 self.sentences += 1;
@@ -130,11 +137,11 @@ impl Counts {
         }
     }
 
-    /// "A." and "B)" at the start of a line are options; "1." and "2)" are list items.
+    /// "A." and "b)" after a gap are options; "1." and "2)" at the start of a line are list items.
     fn after_mark(&mut self, mark: char) {
         let at_start = matches!(self.before, '\n' | '\0' | '(' | ' ');
         match self.last {
-            'A'..='J' if at_start => self.options += 1,
+            'A'..='J' | 'a'..='j' if at_start => self.options += 1,
             '0'..='9' if self.before == '\n' || self.before == '\0' => self.items += 1,
             _ if mark == '.' => self.sentences += 1,
             _ => {}
@@ -173,11 +180,11 @@ impl Counts {
         // Counts from a sample stand for the whole text.
         let scale = self.bytes as f32 / self.sampled.max(1) as f32;
         let log = |count: u32| (count as f32 * scale).ln_1p();
-        let share = |count: u32| count as f32 / self.chars.max(1) as f32;
+        let share = |count: u32| count as f32 / self.shown.max(1) as f32;
         let sentences = self.sentences.max(1);
         let [latin, ideographs, kana, hangul, cyrillic, arabic, indic] = self.scripts.map(share);
         [
-            (self.bytes as f32).ln_1p(),
+            log(self.shown),
             log(self.words),
             self.letters as f32 / self.words.max(1) as f32,
             log(self.sentences),
@@ -186,9 +193,7 @@ impl Counts {
             log(self.numbers),
             share(self.digits),
             self.longest_number.min(12) as f32,
-            share(self.upper),
             log(self.questions),
-            f32::from(u8::from(matches!(self.last_shown, '?' | '？'))),
             log(self.commas),
             log(self.code),
             share(self.code),

@@ -5,8 +5,8 @@
 //! beginning and its end (so that typos and endings keep most of a word). The first and the last words
 //! count once more with their place, because tasks are named there.
 
-use super::WORD_BUCKETS;
 use super::dense::Counts;
+use super::{GRAM_BUCKETS, WORD_BUCKETS};
 
 /// Words at a passage's start, and at its end, that also count with their place.
 const OPENING: usize = 4;
@@ -45,7 +45,7 @@ impl Window {
     }
 
     fn word(&mut self, hash: u64, ids: &mut Vec<i32>, weights: &mut Vec<f32>) {
-        ids.push(row(mix(hash)));
+        ids.push(row(mix(hash), WORD_BUCKETS));
         weights.push(self.weight);
         if self.seen > 0 {
             let before = self.last[(self.seen - 1) % CLOSING];
@@ -61,13 +61,13 @@ impl Window {
 
 /// Adds an n-gram that is not a whole word.
 fn push(hash: u64, weight: f32, ids: &mut Vec<i32>, weights: &mut Vec<f32>) {
-    ids.push(row(hash) + WORD_BUCKETS as i32);
+    ids.push(row(hash, GRAM_BUCKETS) + WORD_BUCKETS as i32);
     weights.push(weight);
 }
 
-/// A place in one half of the table.
-fn row(hash: u64) -> i32 {
-    (hash as usize & (WORD_BUCKETS - 1)) as i32
+/// A place among so many rows.
+fn row(hash: u64, rows: usize) -> i32 {
+    (hash as usize & (rows - 1)) as i32
 }
 
 /// A finaliser: spreads the input over all bits (the constants are murmur3's).

@@ -1,0 +1,87 @@
+"""The training rows as arrays, and a model fitted to some of them: the network, and the score that ranks."""
+import numpy as np
+
+import dataset
+import meaning
+import net as nets
+import rank
+import sources
+
+
+class Data:
+    """Everything training works on. `dense` holds the standardised counts and, after them, the meaning."""
+
+    def __init__(self, folder, program, work, config):
+        self.rows, self.excluded = sources.load(folder)
+        self.program, self.work, self.config = program, work, config
+        self.bag, self.raw, self.spec = dataset.features(program, [row["prompt"] for row in self.rows], work)
+        self.domains = self.spec["domains"].split()
+        self.mean, self.deviation = self.raw.mean(0), self.raw.std(0) + 1e-3
+        self.balance = dataset.balance(self.rows, config["targets"]["balance"])
+        listed, share = meaning.words(self.rows)
+        at = meaning.word_rows(program, listed, work, self.spec["word_buckets"])
+        self.meaning = meaning.table(at, share, meaning.vectors(listed, work), self.bag, self.balance, config["meaning"])
+        self.dense = self.inputs(self.bag, self.raw)
+        self.targets, self.models = dataset.targets(self.rows, self.domains, config["targets"])
+        self.source = np.array([row["source"] for row in self.rows])
+        self.heads = rank.targets(self.rows)
+        # How the two chances are bent to agree with outcomes: (slope, shift) of their logits.
+        self.platt = {"small": (1.0, 0.0), "large": (1.0, 0.0)}
+
+    def inputs(self, bag, raw):
+        """What the heads see beside the bag."""
+        standard = np.clip((raw - self.mean) / self.deviation, -4, 4)
+        return np.concatenate([standard, meaning.of(bag, *self.meaning)], axis=1).astype(np.float32)
+
+    def predict(self, net, bag, raw):
+        inputs = self.inputs(bag, raw)
+        return Predicted(net.outputs(bag, inputs), inputs @ net.rank, raw)
+
+    def fit(self, rows, seed=0):
+        config = self.config
+        # Only n-grams of the training rows count, so that what is left out stays unseen.
+        _, kept = dataset.prune(self.bag[rows], config["least"])
+        net = nets.Net(self.bag.shape[1], self.dense.shape[1], len(self.domains), len(self.models), {0: 0.0, 1: 1.0}, config["size"], config["hidden"], config["seed"] + seed)
+        net.p["table"][~kept] = 0
+        bag = self.bag.copy()
+        bag.data *= kept[bag.indices]
+        nets.train(net, bag, self.dense, self.targets, rows, config, config["seed"] + seed)
+        net.kept = kept
+        net.rank = self.rank(rows)
+        return net
+
+    def rank(self, rows):
+        """Coefficients of the ranking score over `dense`."""
+        used = np.zeros(len(self.rows), bool)
+        used[rows] = True
+        count = self.raw.shape[1]
+        is_meaning = np.arange(self.dense.shape[1]) >= count
+        told = self.heads["gap"][1] & used
+        total = rank.fit(self.dense, is_meaning, self.source, self.balance, self.heads, used, self.config["rank"])
+        words = self.spec["dense"].split().index("log_words")
+        spread = np.mean([self.dense[(self.source == s) & told, words].std() for s in np.unique(self.source[told])])
+        total[words] += self.config["rank"]["length"] / spread
+        return total
+
+
+class Predicted:
+    """What a model says about some rows: the network's outputs, the ranking score, the raw counts."""
+
+    def __init__(self, out, score, raw):
+        self.out, self.score, self.words = out, score, raw[:, 1]
+
+    def at(self, rows):
+        part = object.__new__(Predicted)
+        part.out, part.score, part.words = self.out[rows], self.score[rows], self.words[rows]
+        return part
+
+    def probabilities(self, platt):
+        s, a = self.out[:, nets.EASINESS], nets.softplus(self.out[:, nets.SLOPE])
+        bent = lambda logit, name: nets.sigmoid(platt[name][0] * logit + platt[name][1])
+        small = bent(s, "small")
+        return small, np.maximum(small, bent(s + a, "large"))
+
+    def difficulty(self, weights, platt):
+        """0..1: hard for the small model, a large gap, and what the ranking heads say. Higher = needs the large model."""
+        small, large = self.probabilities(platt)
+        return nets.sigmoid(weights["bias"] + weights["easiness"] * self.out[:, nets.EASINESS] + weights["gap"] * (large - small) + weights["rank"] * self.score)
