@@ -20,7 +20,8 @@ Beside them stand {dense} counts (length, numbers, signs, scripts). Two parts re
 - a **ranking score**, linear in counts and meaning and fitted in closed form: length, and heads for the gap
   between strong and weak models WITHIN each source, for exam kinds, and for the steps of word problems, mixed {shares}.
 
-`difficulty` = sigmoid({bias} {easiness:+} * easiness {gap:+} * (p_large - p_small) {rank:+} * ranking score): it ranks requests
+`difficulty` = sigmoid({bias} {gap:+} * gap + easy + wide {rank:+} * ranking score), gap = p_large - p_small, where easy = {easy[share]} * softplus({easy[sharp]} * (easiness - {easy[from]})) / {easy[sharp]}
+takes away where the small model is near sure to do, and wide = {wide[share]} * softplus({wide[sharp]} * (gap - {wide[from]})) / {wide[sharp]} adds where the gap is wide. It ranks requests
 and is not a probability. Money is decided by p(small) and p(large). Fixed seeds: the same data and versions give the same graph.
 """
 LIMITS = """## What supervises what
@@ -33,10 +34,31 @@ LIMITS = """## What supervises what
 - **domain**: the source's own category.
 - **familiar**: at most {unknown} of the word weight unknown, and near one of {cells} cells of the training rows.
 
+## How it was chosen, and what lost
+Choices were made by leaving whole groups of sources out of training, judged over several pairs of models a source; AlpacaEval
+and RouterDC (licences below) served as further unseen sets there and never entered the graph. One thing was known beforehand: that
+the word count alone recovers about 0.58 on RouteLLM's MMLU and GSM8K, which is why length leads the ranking score.
+dev was looked at seven times while this was made: once with eight candidates side by side, then at the end of six training runs.
+Weights were set on the left-out sources, but not without its shadow: the first look showed heads without length below the word
+count there, one more reason to give length its lead among mixes that the left-out sources cannot tell apart. Less weight on the
+network's gap would score closer to the word count on dev; it was not lowered for that.
+Mean APGR over the left-out sources (standard error about 0.007; word count 0.505 to 0.510):
+- the network's gap 0.523, easiness 0.521; length with the gap at the shipped weights 0.520; the closed-form gap head alone 0.525
+- the same head on hardness instead of gap 0.515: better on multiple choice (0.54), below random on competition mathematics (0.44)
+- an item-response fit with one free shift per source and model 0.511 to 0.513
+- effort labels of unlabelled sources as gaps 0.508 to 0.524, the less of them the better; a classifier of kinds of task 0.50
+- 32, 64 or 96 columns of meaning, penalties from 3 to 300, source balance 0.25 to 1: no difference beyond noise
+- twice the epochs, without models that fail by form: the network's gap from about 0.51 to 0.52, and p(small)'s error before bending from 0.14 to 0.09
+
 ## Known weaknesses
-- Transfer to a source that was not in training is weak: see the held-out table, where 0.5 is random.
-- English dominates. Other languages have only a few everyday sentences each, Chinese exams besides.
-- Everyday requests are labelled by judgement, so calibration there is not measured.
+- **On RouteLLM's outcomes the difficulty does not beat the word count** (table above). What separates prompts in the training
+  sources (science, code, arithmetic, common sense) says little about MMLU: law, ethics, accounting, medicine and history have no
+  outcomes here, only coarse judgements, and most outcomes come from models that reason in steps, while RouteLLM's answered at once.
+- Transfer to a source that was not in training is weak: see the held-out table, where 0.5 is random and one source's standard error is 0.02 to 0.04.
+- Two chances are calibrated on the training mix. On another mix they are off by a few points, GSM8K's p(small) by 15: check them against your own outcomes.
+- p(large) is measured on RouterBench's three sources alone.
+- English dominates: words of other languages carry little meaning, and each has only a few everyday sentences; Chinese exams besides.
+- Everyday and exam kinds are labelled by judgement, so calibration there is not measured.
 - Ability 0 and 1 are the models above. A much smaller pair (a 0.5B and a 1.5B model) fails far more often;
   its order of prompts is similar, its p(good) is not.
 - The kept share of quality is an average over the training mix; another mix of requests keeps another share.
@@ -52,15 +74,15 @@ def table(title, rows):
 
 def text(data, report, config):
     count = collections.Counter(row["source"] for row in data.rows)
-    shares = {"length": config["rank"]["length"], **{name: part["share"] for name, part in config["rank"]["heads"].items()}}
+    shares = {"length": config["rank"]["length"]["share"], **{name: part["share"] for name, part in config["rank"]["heads"].items()}}
     out = HEAD.format(buckets=data.spec["buckets"], meaning=config["meaning"], size=config["size"], dense=data.spec["dense_count"], hidden=config["hidden"],
                       shares=" : ".join(f"{name} {share:g}" for name, share in shares.items()), **config["difficulty"])
     out += "\n## Measured\nAPGR: share of the gap between the two models that is recovered, averaged over thresholds; 0.5 is random.\n`words` is the word count alone.\n\n"
-    out += table("dev: RouteLLM's outcomes, Mixtral-8x7B against GPT-4 (never used to choose anything)", report["dev"])
+    out += table("dev: RouteLLM's outcomes, Mixtral-8x7B against GPT-4 (see below how often it was looked at)", report["dev"])
     if "held_out" in report:
         out += table("The whole group of sources left out of training", report["held_out"])
     out += table("Unseen prompts of sources in training (4 folds)", report["within"])
-    out += table("Calibration on unseen prompts (15 bins)", report["calibration"])
+    out += table("Calibration on unseen prompts (15 bins; before: without bending)", report["calibration"]) + "![calibration](calibration.png)\n\n"
     out += "Domain accuracy on unseen prompts: " + ", ".join(f"{k} {v}" for k, v in report["domains"].items()) + ".\n\n"
     out += "Kept share of the large model's quality → tolerated gap p(large) − p(small): " + ", ".join(f"{s} → {g}" for s, g in report["quality"]) + ".\n\n"
     out += LIMITS.format(models=len(data.models), outcomes=sum(bool(row["outcomes"]) for row in data.rows), unknown=f"{report['unknown_words_tolerated']:.0%}", cells=config["cells"])

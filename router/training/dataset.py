@@ -68,9 +68,10 @@ def targets(rows, domains, config):
     start, flat = [0], []
     for row, w in zip(rows, weight):
         # The two reference models count more: they are what the outputs speak of.
-        each = {m: config["reference"] if m in (sources.MIXTRAL, sources.GPT4) else 1.0 for m in row["outcomes"]}
+        told = {} if row["source"] in sources.UNTOLD else row["outcomes"]
+        each = {m: config["reference"] if m in (sources.MIXTRAL, sources.GPT4) else 1.0 for m in told}
         total = sum(each.values()) or 1.0
-        flat += [(index[m], value, w * config["outcome"] * each[m] / total) for m, value in row["outcomes"].items()]
+        flat += [(index[m], value, w * config["outcome"] * each[m] / total) for m, value in told.items()]
         start.append(len(flat))
     soft = [soft_label(row, config["soft"]) for row in rows]
     array = lambda values: np.array(list(values), np.float32)

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+import model as models
 import net as nets
 
 FAMILIAR_WITHIN = 1.0
@@ -34,6 +35,18 @@ class Graph:
         self.nodes.append(helper.make_node(op, list(inputs), [out], **attributes))
         return out
 
+    def split(self, x, *sizes, names=None):
+        """Columns of a row, by how many each part has."""
+        self.count += 1
+        outs = [(names or {}).get(i, f"split{self.count}_{i}") for i in range(len(sizes))]
+        self.nodes.append(helper.make_node("Split", [x, self.constant(sizes, np.int64)], outs, axis=1))
+        return outs
+
+    def bend_all(self, x, lines):
+        """Each column by its own (slope, shift)."""
+        slopes, shifts = np.array(list(lines)).T
+        return self.add("Add", self.add("Mul", x, self.constant(slopes[None])), self.constant(shifts[None]))
+
 
 def quantised(net, words, meaning, mass):
     """(8-bit table: learned columns, meaning, its weight, three marks; scale of each learned column)."""
@@ -53,41 +66,47 @@ def build(net, data, shape, metadata):
     table, scale = quantised(net, spec["word_buckets"], meaning, mass)
     size, wide = net.size, net.size + meaning.shape[1]
     rows = g.add("Cast", g.add("Gather", g.constant(table, np.int8), "ids"), to=TensorProto.FLOAT)
-    cut = lambda x, a, b: g.add("Slice", x, g.constant([a], np.int64), g.constant([b], np.int64), g.constant([1], np.int64))
-    sums = g.add("MatMul", "weights", rows)
-    marks = g.add("MatMul", g.add("Mul", "weights", "weights"), cut(rows, wide + 1, wide + 4))
+    learned, means, mass = g.split(g.add("MatMul", "weights", rows_of(g, rows, 0, wide + 1)), size, wide - size, 1)
+    kept, known, word = g.split(g.add("MatMul", g.add("Mul", "weights", "weights"), rows_of(g, rows, wide + 1, wide + 4)), 1, 1, 1)
     floor = g.constant([[1e-6]])
-    length = g.add("Sqrt", g.add("Max", cut(marks, 0, 1), floor))
-    bag = g.add("Div", g.add("Mul", cut(sums, 0, size), g.constant(scale[None])), length)
-    means = g.add("Div", g.add("Mul", cut(sums, size, wide), g.constant([[unit * 127]])), g.add("Max", cut(sums, wide, wide + 1), g.constant([[1e-3]])))
-    counts = g.add("Clip", g.add("Div", g.add("Sub", "dense", g.constant(data.mean[None])), g.constant(data.deviation[None])), g.constant(-4), g.constant(4))
+    bag = g.add("Div", g.add("Mul", learned, g.constant(scale[None])), g.add("Sqrt", g.add("Max", kept, floor)))
+    means = g.add("Div", g.add("Mul", means, g.constant([[unit * 127]])), g.add("Max", mass, g.constant([[1e-3]])))
+    counts = g.add("Clip", g.add("Mul", g.add("Sub", "dense", g.constant(data.mean[None])), g.constant(1 / data.deviation[None])), g.constant(-4), g.constant(4))
     u = g.add("Concat", bag, counts, means, axis=1)
     h = g.add("Relu", g.add("Gemm", u, g.constant(net.p["w1"]), g.constant(net.p["b1"])))
-    # The ranking score is one more output, linear in what follows the bag.
-    ranking = np.concatenate([np.zeros(net.p["w2"].shape[0] + size), net.rank])[:, None]
-    last = np.concatenate([np.concatenate([net.p["w2"], net.p["w3"]]), ranking], axis=1)
+    # The heads' score is one more output, linear in what follows the bag.
+    heads = np.concatenate([np.zeros(net.p["w2"].shape[0] + size), net.rank])[:, None]
+    last = np.concatenate([np.concatenate([net.p["w2"], net.p["w3"]]), heads], axis=1)
     o = g.add("Gemm", g.add("Concat", h, u, axis=1), g.constant(last), g.constant(np.append(net.p["b2"], 0)))
-    column = lambda i: cut(o, i, i + 1)
-    easiness, slope = column(nets.EASINESS), g.add("Softplus", column(nets.SLOPE))
-    bent = lambda logit, name: g.add("Sigmoid", g.add("Add", g.add("Mul", logit, g.constant([[shape["platt"][name][0]]])), g.constant([[shape["platt"][name][1]]])))
-    small = bent(easiness, "small")
-    large = g.add("Max", small, bent(g.add("Add", easiness, slope), "large"))
-    weights = shape["difficulty"]
-    logit = g.add("Sum", g.constant([[weights["bias"]]]), g.add("Mul", easiness, g.constant([[weights["easiness"]]])),
-                  g.add("Mul", g.add("Sub", large, small), g.constant([[weights["gap"]]])), g.add("Mul", column(o_width(net)), g.constant([[weights["rank"]]])))
-    hard = g.add("Sigmoid", logit)
-    unknown = g.add("Sub", g.constant([[1.0]]), g.add("Div", cut(marks, 1, 2), g.add("Max", cut(marks, 2, 3), floor)))
+    easiness, slope, lengths, _, domains, heads = g.split(o, 1, 1, 2, nets.DOMAIN - nets.STEPS, o_width(net) - nets.DOMAIN, 1, names={4: "domains"})
+    chances = g.bend_all(g.add("Concat", easiness, g.add("Add", easiness, g.add("Softplus", slope)), axis=1), shape["platt"].values())
+    small, bent = g.split(g.add("Sigmoid", chances), 1, 1)
+    large = g.add("Max", small, bent)
+    hard = g.add("Sigmoid", difficulty(g, data.config, easiness, g.add("Sub", large, small), heads))
+    unknown = g.add("Sub", g.constant([[1.0]]), g.add("Div", known, g.add("Max", word, floor)))
     # Squared distance to the nearest cell: |u|^2 - 2 u.c + |c|^2.
     cells = shape["cells"]
     square = g.add("ReduceSum", g.add("Mul", u, u), g.constant([1], np.int64), keepdims=1)
-    dots = g.add("Add", g.add("Gemm", u, g.constant(-2 * cells.T), g.constant((cells ** 2).sum(1))), square)
-    nearest = g.add("ReduceMin", dots, g.constant([1], np.int64), keepdims=1)
-    far = g.add("Div", nearest, g.constant([[shape["far"]]]))
-    distance = g.add("Max", far, g.add("Div", unknown, g.constant([[shape["unknown"]]])))
-    g.add("Concat", small, large, hard, column(nets.MEDIAN), column(nets.HIGH), distance, axis=1, out="scores")
-    cut_domains = g.constant([nets.DOMAIN], np.int64), g.constant([o_width(net)], np.int64), g.constant([1], np.int64)
-    g.add("Slice", o, *cut_domains, out="domains")
+    nearest = g.add("Add", square, g.add("ReduceMin", g.add("Gemm", u, g.constant(-2 * cells.T), g.constant((cells ** 2).sum(1))), g.constant([1], np.int64), keepdims=1))
+    distance = g.add("ReduceMax", g.add("Mul", g.add("Concat", nearest, unknown, axis=1), g.constant([[1 / shape["far"], 1 / shape["unknown"]]])), g.constant([1], np.int64), keepdims=1)
+    g.add("Concat", small, large, hard, lengths, distance, axis=1, out="scores")
     return model(g, spec, o_width(net) - nets.DOMAIN, metadata)
+
+
+def rows_of(g, x, start, end):
+    """Columns of a matrix of many rows."""
+    return g.add("Slice", x, *(g.constant([v], np.int64) for v in (start, end, 1)))
+
+
+def difficulty(g, config, easiness, gap, heads):
+    """The logit of difficulty, as in Predicted.difficulty: four bends at once, and the heads."""
+    weights, length = config["difficulty"], config["rank"]["length"]
+    rank = weights["rank"]
+    words = rows_of(g, "dense", models.WORDS, models.WORDS + 1)
+    parts = [(weights["easy"]["sharp"], weights["easy"]["from"], weights["easy"]["share"]), (weights["wide"]["sharp"], weights["wide"]["from"], weights["wide"]["share"]),
+             (2.0, np.log(length["from"]), rank * length["share"]), (4.0, np.log(length["until"]), -rank * length["share"] * length["fall"])]
+    bent = g.add("Softplus", g.bend_all(g.add("Concat", easiness, gap, words, words, axis=1), [(sharp, -sharp * start) for sharp, start, _ in parts]))
+    return g.add("Gemm", g.add("Concat", bent, heads, gap, axis=1), g.constant([[share / sharp] for sharp, _, share in parts] + [[rank], [weights["gap"]]]), g.constant([weights["bias"]]))
 
 
 def o_width(net):

@@ -54,9 +54,9 @@ def _bent(logit, platt):
 
 
 def calibrate(data, made):
-    """Sets data.platt from unseen rows; reports the calibration error, each half bent by the other half."""
+    """Sets data.platt from unseen rows; reports the calibration error, each half bent by the other half, and what to draw."""
     s, a = made.out[:, nets.EASINESS].astype(float), nets.softplus(made.out[:, nets.SLOPE].astype(float))
-    table = {}
+    table, panels = {}, {}
     for name, logit in (("small", s), ("large", s + a)):
         rows = np.array([i for i, row in enumerate(data.rows) if REFERENCES[name] in row["outcomes"]])
         y = np.array([data.rows[i]["outcomes"][REFERENCES[name]] for i in rows])
@@ -66,7 +66,8 @@ def calibrate(data, made):
         data.platt[name] = _platt(x, y)
         table["p_" + name] = {"n": len(rows), "ece": round(float(evaluate.ece(p, y)), 4), "before": round(float(evaluate.ece(nets.sigmoid(x), y)), 4),
                               "mean": round(float(p.mean()), 4), "outcome": round(float(y.mean()), 4)}
-    return table
+        panels[f"p_{name} on unseen prompts"] = (p, y)
+    return table, panels
 
 
 def tolerances(data, made):

@@ -7,6 +7,8 @@ import net as nets
 import rank
 import sources
 
+WORDS = 1  # where the counts hold ln(1 + words)
+
 
 class Data:
     """Everything training works on. `dense` holds the standardised counts and, after them, the meaning."""
@@ -35,7 +37,7 @@ class Data:
 
     def predict(self, net, bag, raw):
         inputs = self.inputs(bag, raw)
-        return Predicted(net.outputs(bag, inputs), inputs @ net.rank, raw)
+        return Predicted(net.outputs(bag, inputs), self.score(net, inputs, raw), raw)
 
     def fit(self, rows, seed=0):
         config = self.config
@@ -51,24 +53,22 @@ class Data:
         return net
 
     def rank(self, rows):
-        """Coefficients of the ranking score over `dense`."""
+        """Coefficients of the heads' score over `dense`."""
         used = np.zeros(len(self.rows), bool)
         used[rows] = True
-        count = self.raw.shape[1]
-        is_meaning = np.arange(self.dense.shape[1]) >= count
-        told = self.heads["gap"][1] & used
-        total = rank.fit(self.dense, is_meaning, self.source, self.balance, self.heads, used, self.config["rank"])
-        words = self.spec["dense"].split().index("log_words")
-        spread = np.mean([self.dense[(self.source == s) & told, words].std() for s in np.unique(self.source[told])])
-        total[words] += self.config["rank"]["length"] / spread
-        return total
+        is_meaning = np.arange(self.dense.shape[1]) >= self.raw.shape[1]
+        return rank.fit(self.dense, is_meaning, self.source, self.balance, self.heads, used, self.config["rank"])
+
+    def score(self, net, inputs, raw):
+        """The ranking score: heads and length."""
+        return inputs @ net.rank + rank.length(raw[:, WORDS], self.config["rank"]["length"])
 
 
 class Predicted:
     """What a model says about some rows: the network's outputs, the ranking score, the raw counts."""
 
     def __init__(self, out, score, raw):
-        self.out, self.score, self.words = out, score, raw[:, 1]
+        self.out, self.score, self.words = out, score, raw[:, WORDS]
 
     def at(self, rows):
         part = object.__new__(Predicted)
@@ -82,6 +82,9 @@ class Predicted:
         return small, np.maximum(small, bent(s + a, "large"))
 
     def difficulty(self, weights, platt):
-        """0..1: hard for the small model, a large gap, and what the ranking heads say. Higher = needs the large model."""
+        """0..1, higher = needs the large model: the ranking score, less where the small model is near sure to
+        do, more where the gap is wide. Between the two bends the network has no say."""
         small, large = self.probabilities(platt)
-        return nets.sigmoid(weights["bias"] + weights["easiness"] * self.out[:, nets.EASINESS] + weights["gap"] * (large - small) + weights["rank"] * self.score)
+        easy, wide = weights["easy"], weights["wide"]
+        bend = lambda x, part: np.logaddexp(0, part["sharp"] * (x - part["from"])) * part["share"] / part["sharp"]
+        return nets.sigmoid(weights["bias"] + bend(self.out[:, nets.EASINESS], easy) + bend(large - small, wide) + weights["gap"] * (large - small) + weights["rank"] * self.score)

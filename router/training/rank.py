@@ -62,8 +62,14 @@ def ridge(x, y, group, weight, penalty):
     return np.linalg.solve(a + penalty * weight.sum() * np.eye(x.shape[1]), (x * weight[:, None]).T @ y)
 
 
+def length(log_words, part):
+    """Longer asks for more, from some words on; a very long text mostly carries its answer with it."""
+    bend = lambda words, sharp: np.logaddexp(0, sharp * (log_words - np.log(words))) / sharp
+    return part["share"] * (bend(part["from"], 2.0) - part["fall"] * bend(part["until"], 4.0))
+
+
 def fit(x, meaning_only, source, weight, heads, rows, config):
-    """Coefficients of one score over x: length and the heads, each in units of its spread within sources."""
+    """Coefficients of one score over x: the heads, each in units of its spread within sources."""
     group = np.where(np.char.startswith(source, "exam/"), "exam", source)
     total = np.zeros(x.shape[1])
     inside = lambda score, at: np.mean([score[(source == s) & at].std() for s in np.unique(source[at])])

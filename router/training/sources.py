@@ -68,7 +68,14 @@ TASK_LENGTH = {"short_command": (40, 140), "short_question": (80, 220), "one_ste
 EFFORT = {"low": (0.90, 0.96), "medium": (0.68, 0.90), "high": (0.38, 0.76)}
 # Short facts graded by exact match: nearly every model fails by form, so the outcomes rank nothing.
 UNTOLD = {"LLMRouter/trivia_qa", "LLMRouter/natural_qa"}
+# Models that fail by form wherever LLMRouter asks for a marked answer.
+FORMLESS = ("llama3-chatqa",)
 MIXTRAL, GPT4 = "mixtral-8x7b", "gpt-4-1106"
+
+
+def effort(source, given):
+    """A source's effort label; creative writing asks for taste more than for a large model."""
+    return "medium" if source == "arena-hard-v2/creative_writing" else given
 
 
 def _match(table, source):
@@ -135,9 +142,10 @@ def load(folder):
                 lengths, kind = _lengths(raw, domain)
                 outcomes = {}
                 for model, value in raw.get("outcomes", {}).items():
-                    outcomes[model_name(model)] = float(value)
+                    if not model_name(model).startswith(FORMLESS):
+                        outcomes[model_name(model)] = float(value)
                 rows.append({"prompt": raw["prompt"], "source": source, "domain": domain, "tokens": lengths, "tokens_kind": kind,
-                             "outcomes": outcomes, "effort": raw.get("effort"), "steps": raw.get("steps") if "gsm8k" in source.lower() else None,
+                             "outcomes": outcomes, "effort": effort(source, raw.get("effort")), "steps": raw.get("steps") if "gsm8k" in source.lower() else None,
                              "level": raw.get("level") if "math" in source.lower() else None,
                              "pair": (raw.get("weak_correct"), raw.get("strong_correct"))})
     for row in [*everyday.rows(), *exam.rows()]:

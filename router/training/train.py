@@ -12,15 +12,17 @@ import export
 import measure
 import model as models
 import net as nets
+import calibration_plot
 
 CONFIG = {
-    "size": 24, "hidden": 48, "least": 4, "epochs": 4, "batch": 512, "rate": 3e-3, "decay": 0.02, "table_decay": 3.0, "dropout": 0.5, "noise": 0.1,
+    "size": 24, "hidden": 48, "least": 4, "epochs": 8, "batch": 512, "rate": 3e-3, "decay": 0.02, "table_decay": 3.0, "dropout": 0.5, "noise": 0.1,
     "hidden_dropout": 0.1, "seed": 7, "cells": 64, "meaning": 64,
-    # difficulty = sigmoid(bias + easiness * e + gap * (p_large - p_small) + rank * (the heads' score)).
-    "difficulty": {"bias": -1.2, "easiness": -0.3, "gap": 1.5, "rank": 0.35},
-    "rank": {"length": 1.0, "heads": {"gap": {"share": 1.0, "penalty": 0.01, "meaning_only": False},
-                                      "exam": {"share": 0.5, "penalty": 0.1, "meaning_only": True},
-                                      "steps": {"share": 0.3, "penalty": 0.03, "meaning_only": False}}},
+    # difficulty = sigmoid(bias + easy's bend + wide's bend + rank * ranking score), see Predicted.difficulty.
+    "difficulty": {"bias": -1.6, "gap": 4.0, "rank": 0.35, "easy": {"from": 1.5, "sharp": 3.0, "share": -1.0}, "wide": {"from": 0.36, "sharp": 20.0, "share": 4.0}},
+    "rank": {"length": {"share": 2.8, "from": 30, "until": 400, "fall": 1.6},
+             "heads": {"gap": {"share": 0.2, "penalty": 0.01, "meaning_only": False},
+                       "exam": {"share": 0.2, "penalty": 0.1, "meaning_only": True},
+                       "steps": {"share": 0.25, "penalty": 0.03, "meaning_only": False}}},
     "weights": {"length": 0.3, "proxy": 0.1, "domain": 0.2},
     "targets": {"balance": 0.5, "reference": 4.0, "outcome": 1.0, "soft": {"everyday": 1.0, "exam": 0.3, "steps": 0.4, "level": 0.4, "effort": 0.25}},
 }
@@ -41,7 +43,7 @@ def out_of_fold(data, folds=4):
     for k in range(folds):
         net = data.fit(np.flatnonzero(fold != k), seed=k + 1)
         rows = np.flatnonzero(fold == k)
-        out[rows], score[rows] = net.outputs(data.bag[rows], data.dense[rows]), data.dense[rows] @ net.rank
+        out[rows], score[rows] = net.outputs(data.bag[rows], data.dense[rows]), data.score(net, data.dense[rows], data.raw[rows])
         unknown[rows] = unknown_share(net, data.bag[rows], data.spec)
     return models.Predicted(out, score, data.raw), unknown
 
@@ -85,7 +87,8 @@ def main():
     data = models.Data(args.data, args.features, args.work, CONFIG)
     print(f"{len(data.rows)} rows used, {sum(n for n, _ in data.excluded.values())} left out for their licence")
     out, unknown = out_of_fold(data)
-    report = {"rows": len(data.rows), "calibration": measure.calibrate(data, out)}
+    agreement, panels = measure.calibrate(data, out)
+    report = {"rows": len(data.rows), "calibration": agreement}
     report["quality"] = measure.tolerances(data, out)
     report["within"] = measure.pairs(data, out, np.arange(len(data.rows)))
     measure.show("calibration on unseen rows", report["calibration"])
@@ -101,6 +104,7 @@ def main():
     report["domains"] = measure.domain_accuracy(data, out)
     report["seconds"] = round(time.time() - start)
     Path(args.model, "metrics.json").write_text(json.dumps(report, indent=1) + "\n")
+    calibration_plot.calibration(Path(args.model, "calibration.png"), panels)
     Path(args.model, "card.md").write_text(card.text(data, report, CONFIG))
     print(f"done in {report['seconds']} s")
 

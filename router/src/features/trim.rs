@@ -109,8 +109,7 @@ fn without_end<'a>(text: &'a str, phrase: &str) -> Option<&'a str> {
     let end = text.get(cut..)?;
     let rest = &text[..cut];
     // A phrase starts a sentence or a line, so that "write a letter to say thanks" keeps its thanks.
-    let starts =
-        rest.trim_end_matches(' ').ends_with(|c: char| matches!(c, '.' | '!' | '?' | ',' | ';' | '\n'));
+    let starts = rest.trim_end_matches(' ').ends_with(['.', '!', '?', ',', ';', '\n']);
     (end.eq_ignore_ascii_case(phrase) && (starts || phrase.ends_with(':') && rest.ends_with(' ')))
         .then(|| rest.trim_end())
 }
