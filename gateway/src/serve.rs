@@ -89,7 +89,7 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
         Err(ModelError::NoSuchFile { path }) => path,
         found => found?,
     };
-    let scorer = Scorer::load(&library, config.router.sessions)?;
+    let scorer = Scorer::load(&library, config.router.sessions)?.remembering(config.router.remember);
     if let Some(path) = &config.router.calibration {
         calibrate(&scorer, path)?;
     }

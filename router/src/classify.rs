@@ -22,6 +22,7 @@ use crate::calibrate::{
 };
 use crate::error::RouterError;
 use crate::features::{BUCKETS, DENSE, DENSE_NAMES, Features, VERSION};
+use crate::memo::Memo;
 use crate::quality::QualityTable;
 use crate::task::Task;
 
@@ -97,6 +98,7 @@ pub struct Scorer {
     /// SHA-256 of the graph, for calibrations are bound to it.
     graph: String,
     calibration: ArcSwapOption<Calibration>,
+    memo: Option<Memo>,
 }
 
 impl std::fmt::Debug for Scorer {
@@ -162,6 +164,7 @@ impl Scorer {
             facts,
             graph: sha256(graph),
             calibration: ArcSwapOption::empty(),
+            memo: None,
         };
         // The first run pays for allocations; let it not be a caller's. It proves the shapes, too.
         for worker in &scorer.pool {
@@ -173,19 +176,37 @@ impl Scorer {
         Ok(scorer)
     }
 
+    /// Remembers the scores of so many tasks, about 200 bytes each; none if `tasks` is 0.
+    #[must_use]
+    pub fn remembering(mut self, tasks: usize) -> Scorer {
+        self.memo = (tasks > 0).then(|| Memo::new(tasks));
+        self
+    }
+
     /// Scores a task; blocks for tens of microseconds (longer only when every session is busy).
     ///
     /// # Errors
     /// When ONNX Runtime fails, which no text should cause.
     pub fn score(&self, task: &Task<'_>) -> Result<Score, RouterError> {
         let start = Instant::now();
+        let Some(memo) = &self.memo else { return self.compute(task, start) };
+        let key = memo.key(task);
+        if let Some(score) = memo.recall(&key) {
+            return Ok(Score { elapsed_us: micros_since(start), ..score });
+        }
+        let score = self.compute(task, start)?;
+        memo.remember(key, &score);
+        Ok(score)
+    }
+
+    fn compute(&self, task: &Task<'_>, start: Instant) -> Result<Score, RouterError> {
         let calibration = self.calibration.load();
         let (raw, calibrated) = self.with_worker(|worker| -> Result<_, RouterError> {
             let raw = worker.run(task)?;
             let calibrated = calibration.as_ref().map(|calibration| calibration.apply(worker.view(&raw)));
             Ok((raw, calibrated))
         })?;
-        let mut score = self.facts.score(&raw, start.elapsed().as_micros().try_into().unwrap_or(u32::MAX));
+        let mut score = self.facts.score(&raw, micros_since(start));
         if let (Some(calibration), Some(calibrated)) = (calibration.as_ref(), calibrated) {
             score.difficulty = calibrated.difficulty;
             (score.p_small, score.p_large) = (calibrated.p_small, calibrated.p_large);
@@ -204,6 +225,9 @@ impl Scorer {
             calibration.fits(&self.graph, values)?;
         }
         self.calibration.store(calibration.map(Arc::new));
+        if let Some(memo) = &self.memo {
+            memo.forget();
+        }
         Ok(())
     }
 
@@ -246,6 +270,10 @@ impl Scorer {
 struct Raw {
     scalars: [f32; SCALARS],
     domain: usize,
+}
+
+fn micros_since(start: Instant) -> u32 {
+    start.elapsed().as_micros().try_into().unwrap_or(u32::MAX)
 }
 
 fn sha256(bytes: &[u8]) -> String {

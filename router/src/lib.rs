@@ -12,6 +12,7 @@ pub mod decision;
 pub mod error;
 pub mod features;
 mod filter;
+mod memo;
 mod objective;
 pub mod quality;
 pub mod task;

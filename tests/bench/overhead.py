@@ -13,6 +13,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from processes import Server, free_port
@@ -21,11 +22,16 @@ HERE = Path(__file__).resolve().parent
 #: (streamed, connections)
 CELLS = [(False, 1), (False, 32), (True, 1), (True, 32)]
 REFERENCE = "bare hyper proxy"
+#: With everything on, as shipped; and the same without remembering scores, so that the classifier runs for every request.
+TOLLGATE, SCORING = "Tollgate", "Tollgate, scoring each"
+DATA = {TOLLGATE: "tollgate", SCORING: "scoring"}
 
 CONFIG = """
 [server]
 listen = "127.0.0.1:{port}"
 max_in_flight = 4096
+[router]
+remember = {remember}
 [ledger]
 url = "sqlite:bench.db"
 [[engine]]
@@ -118,17 +124,19 @@ def main():
 
 def targets(binaries, folder, upstream, only):
     """What is loaded: name → server (None = the upstream itself), started."""
-    ports = {name: free_port() for name in ("floor", "tollgate", "nginx", "haproxy")}
+    ports = {name: free_port() for name in ("floor", "tollgate", "scoring", "nginx", "haproxy")}
     places = {"folder": folder, "upstream": upstream.port}
-    write = lambda name, text, port: (folder / name).write_text(text.format(port=ports[port], **places))
-    write("tollgate.toml", CONFIG, "tollgate")
+    write = lambda name, text, port, **more: (folder / name).write_text(text.format(port=ports[port], **places, **more))
+    write("tollgate.toml", CONFIG, "tollgate", remember=4096)
+    write("scoring.toml", CONFIG, "scoring", remember=0)
     (folder / "policy.toml").write_text(POLICY)
     write("nginx.conf", NGINX, "nginx")
     write("haproxy.cfg", HAPROXY, "haproxy")
-    serve = [binaries / "tollgate", "serve", "--config", "tollgate.toml", "--policy", "policy.toml", "--data-dir", "data"]
+    serve = lambda name: [binaries / "tollgate", "serve", "--config", f"{name}.toml", "--policy", "policy.toml", "--data-dir", name]
     commands = {
         REFERENCE: ("floor", [binaries / "floor-proxy", f"127.0.0.1:{upstream.port}", f"127.0.0.1:{ports['floor']}"]),
-        "Tollgate": ("tollgate", serve),
+        TOLLGATE: ("tollgate", serve("tollgate")),
+        SCORING: ("scoring", serve("scoring")),
         "nginx": ("nginx", ["nginx", "-p", folder, "-c", folder / "nginx.conf"]),
         "haproxy": ("haproxy", ["haproxy", "-f", folder / "haproxy.cfg"]),
     }
@@ -140,7 +148,7 @@ def targets(binaries, folder, upstream, only):
         if not (Path(command[0]).exists() or shutil.which(command[0])):
             print(f"    {name} is not installed and left out")
             continue
-        chosen[name] = Server(name.replace(" ", "-"), ports[port], [str(part) for part in command], folder).start()
+        chosen[name] = Server(name.replace(",", "").replace(" ", "-"), ports[port], [str(part) for part in command], folder).start()
     return chosen
 
 
@@ -153,35 +161,36 @@ def measure(arguments, folder):
     results = []
     try:
         servers = targets(binaries, folder, upstream, arguments.only)
-        key = create_key(binaries, folder) if "Tollgate" in servers else "none"
+        keys = {name: create_key(binaries, folder, DATA[name]) for name in servers if name in DATA}
+        time.sleep(1.5)  # a running gateway notices new keys within a second
         for streamed, connections in CELLS:
             for name, server in servers.items():
-                load(server or upstream, streamed, connections, 1, key)  # warm
+                load(server or upstream, streamed, connections, 1, keys.get(name))  # warm
         for number in range(arguments.rounds):
             for streamed, connections in CELLS:
                 for name, server in servers.items():
-                    result = load(server or upstream, streamed, connections, arguments.seconds, key)
+                    result = load(server or upstream, streamed, connections, arguments.seconds, keys.get(name))
                     results.append({"round": number, "target": name, "streamed": streamed, "connections": connections} | result)
             print(f"    round {number + 1} of {arguments.rounds} done", flush=True)
-        if "Tollgate" in servers:
-            verify(binaries, folder, servers.pop("Tollgate"))
+        for name in keys:
+            verify(binaries, folder, servers.pop(name), DATA[name])
     finally:
         for server in [upstream, *filter(None, servers.values())]:
             server.stop()
     return results
 
 
-def create_key(binaries, folder):
+def create_key(binaries, folder, data):
     """A virtual key, so that authentication and the key's and team's budgets are on the measured path."""
     made = subprocess.run([binaries / "tollgate", "keys", "create", "--json", "--name", "bench", "--team", "bench",
-                           "--data-dir", "data", "--config", "tollgate.toml"], cwd=folder, check=True, capture_output=True, text=True)
+                           "--data-dir", data, "--config", f"{data}.toml"], cwd=folder, check=True, capture_output=True, text=True)
     return json.loads(made.stdout)["secret"]
 
 
-def verify(binaries, folder, server):
+def verify(binaries, folder, server, data):
     """The books must be right after all that, or the speed is worth nothing."""
     server.stop()
-    outcome = subprocess.run([binaries / "tollgate", "ledger", "verify", "--data-dir", "data", "--config", "tollgate.toml"],
+    outcome = subprocess.run([binaries / "tollgate", "ledger", "verify", "--data-dir", data, "--config", f"{data}.toml"],
                              cwd=folder, capture_output=True, text=True)
     print("    ledger verify:", " ".join(outcome.stdout.split()) or outcome.stderr.strip())
     if outcome.returncode:
@@ -193,7 +202,7 @@ def load(server, streamed, connections, seconds, key):
     before = server.cpu_s()
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "--latency", "-s", str(HERE / "load.lua"),
                f"http://127.0.0.1:{server.port}/v1/chat/completions"]
-    env = os.environ | {"STREAM": "1" if streamed else "0", "KEY": key}
+    env = os.environ | {"STREAM": "1" if streamed else "0", "KEY": key or "none"}
     output = subprocess.run(command, env=env, capture_output=True, text=True, timeout=seconds + 60).stdout
     found = re.search(r"RESULT (.*)", output)
     if not found:

@@ -108,6 +108,8 @@ pub struct Router {
     pub onnxruntime: Option<PathBuf>,
     /// Requests scored at the same time.
     pub sessions: usize,
+    /// Tasks whose scores are remembered; 0 = none.
+    pub remember: usize,
     /// What `tollgate calibrate` wrote, if the router is fitted to one's own outcomes; looked at while running.
     pub calibration: Option<PathBuf>,
 }
@@ -117,6 +119,7 @@ impl Default for Router {
         Router {
             onnxruntime: None,
             sessions: std::thread::available_parallelism().map_or(2, usize::from).min(8),
+            remember: 4096,
             calibration: None,
         }
     }

@@ -130,6 +130,8 @@ fn router(root: &Table<'_>, base: &Path) -> Router {
     let sessions = table.opt_integer("sessions", 1..=256).and_then(|n| usize::try_from(n).ok());
     router.calibration = table.opt_string("calibration").map(|path| base.join(path));
     router.sessions = sessions.unwrap_or(router.sessions);
+    let remember = table.opt_integer("remember", 0..=10_000_000).and_then(|n| usize::try_from(n).ok());
+    router.remember = remember.unwrap_or(router.remember);
     table.finish();
     router
 }
