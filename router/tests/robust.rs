@@ -50,6 +50,8 @@ fn typos(text: &str) -> String {
     text.split(' ').enumerate().map(swap).collect::<Vec<_>>().join(" ")
 }
 
+type Reword = fn(&str) -> String;
+
 /// Share of everyday requests that a rewording moves across the middle of the list's difficulties.
 fn flips(reword: impl Fn(&str) -> String) -> f64 {
     let texts = everyday();
@@ -63,7 +65,7 @@ fn flips(reword: impl Fn(&str) -> String) -> f64 {
 
 #[test]
 fn rewording_does_not_move_the_route() {
-    let rewordings: [(&str, fn(&str) -> String); 8] = [
+    let rewordings: [(&str, Reword); 8] = [
         ("typos", typos),
         ("lower case", |text| text.to_lowercase()),
         ("upper case", |text| text.to_uppercase()),
