@@ -122,7 +122,7 @@ pub(crate) struct Calibrated {
 }
 
 impl Calibration {
-    /// Reads a file's text; [`Calibration::fits`] must be asked before it is applied.
+    /// Reads a file's text; whether it fits a graph is checked by [`crate::Scorer::calibrate`].
     ///
     /// # Errors
     /// When it is not a sound document of this version.
