@@ -21,7 +21,7 @@ import tables
 # Labels of a user who has some of each, and how often a fit is repeated with others.
 LABELS = {"MMLU": 1500, "GSM8K": 300}
 SIZES = [100, 300, 1000, 1800]
-REPEATS = 3
+REPEATS = 8
 BENCHES = {"MMLU": "routellm_mmlu_dev", "GSM8K": "routellm_gsm8k_dev"}
 ROOT = Path(__file__).parents[2]
 PERTURBED = 520

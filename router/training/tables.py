@@ -132,5 +132,7 @@ NOTES = """## What the measures mean
   best threshold of this very set: it says how good the order is, not what a threshold chosen beforehand keeps.
 - **`difficulty`** is the score's own; **`gap`** is p_large - p_small; **`words`** is the prompt's word count.
 - **ECE**: expected calibration error, 15 bins of equal width.
+- **Calibrated**: no fit saw the prompts it is judged on. But the fit's fixed scales (how much an output, a count and a word weigh before
+  any label) and its range of penalties were chosen while looking at splits of these same benchmarks, so expect somewhat less elsewhere.
 - The prompts are RouteLLM's MMLU and GSM8K outcomes (`dev/`: half of each, without those RouteLLM calls contaminated). Nothing of the
   shipped graph was trained on them."""
