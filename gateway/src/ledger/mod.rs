@@ -7,6 +7,7 @@
 mod batch;
 mod chain;
 mod error;
+mod fold;
 mod open;
 mod reader;
 mod record;
@@ -62,7 +63,8 @@ impl Ledger {
         let recovery = recovery::recover(&mut db, now_ms())?;
         let shared = Arc::new(Shared::default());
         let (queue, messages) = mpsc::channel(writer::QUEUE);
-        let writer = Writer::new(db, lock, Arc::clone(&shared), messages)?;
+        let folding = fold::Folding::start(path)?;
+        let writer = Writer::new(db, lock, folding, Arc::clone(&shared), messages)?;
         let io = |source| LedgerError::Io { path: path.to_owned(), source };
         let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(io)?;
         let work = move || writer.run(&clock);

@@ -127,8 +127,8 @@ fn refuse_others(db: &Connection, path: &Path) -> Result<(), LedgerError> {
 fn tune(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "journal_mode", "wal")?;
     db.pragma_update(None, "synchronous", "normal")?;
-    // 16 MiB of log between checkpoints: a checkpoint syncs, so fewer of them keep commits short.
-    db.pragma_update(None, "wal_autocheckpoint", 4096)?;
+    // Folding the log in syncs, for which commits would wait: `fold` does it beside them. This is the last resort.
+    db.pragma_update(None, "wal_autocheckpoint", 65_536)?;
     db.pragma_update(None, "cache_size", -8192)?;
     db.set_prepared_statement_cache_capacity(32);
     Ok(())

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::batch::{self, Change};
 use super::chain::Link;
 use super::error::LedgerError;
+use super::fold::Folding;
 use super::open::Lock;
 use super::young::{LINGER, Young};
 
@@ -28,7 +29,7 @@ const BATCH: usize = 1024;
 /// With at least this many young holds, receipts come in faster than one commit takes …
 const SIBLINGS: usize = 4;
 /// … and waiting this long for more of them costs less than a commit each (PostgreSQL's `commit_delay`).
-const COMMIT_DELAY: Duration = Duration::from_micros(500);
+const COMMIT_DELAY: Duration = Duration::from_micros(150);
 /// Pause between attempts while the file cannot be written.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -65,6 +66,7 @@ pub(crate) struct Writer {
     db: Connection,
     /// Held until the file is closed.
     lock: Lock,
+    folding: Folding,
     head: Link,
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Message>,
@@ -79,13 +81,24 @@ impl Writer {
     pub(crate) fn new(
         db: Connection,
         lock: Lock,
+        folding: Folding,
         shared: Arc<Shared>,
         queue: mpsc::Receiver<Message>,
     ) -> Result<Writer, LedgerError> {
         let head = batch::head(&db)?;
         let rows: i64 = db.query_row("SELECT count(*) FROM receipts", [], |row| row.get(0))?;
         shared.rows.store(u64::try_from(rows).unwrap_or(0), Ordering::Relaxed);
-        Ok(Writer { db, lock, head, shared, queue, pending: Vec::new(), answers: Vec::new(), closing: None })
+        Ok(Writer {
+            db,
+            lock,
+            folding,
+            head,
+            shared,
+            queue,
+            pending: Vec::new(),
+            answers: Vec::new(),
+            closing: None,
+        })
     }
 
     /// Writes until closed or until every handle is gone. `clock` is a runtime of this thread's own, for waiting
@@ -207,6 +220,7 @@ impl Writer {
                     let _nobody_waits = answer.send(outcome);
                 }
                 self.pending.clear();
+                self.folding.finish(&self.db);
                 true
             }
             Err(error) => {
