@@ -8,6 +8,8 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -21,10 +23,15 @@ const WORTH: i64 = 4096;
 /// Pages that the writer can fold in itself without anybody noticing.
 const FEW: i64 = 1024;
 
-/// Says to the writer that little is left to fold in, and by being dropped to the thread that it can end.
+/// The thread, and what it says to the writer. Dropping this ends the thread and waits for it, so that the writer's
+/// last checkpoint and the closing of the file meet nobody.
 #[derive(Debug)]
 pub(crate) struct Folding {
+    /// Little is left to fold in.
     nearly: Arc<AtomicBool>,
+    /// Nothing is ever sent: the thread ends when this is gone.
+    end: Option<mpsc::SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Folding {
@@ -32,21 +39,18 @@ impl Folding {
     pub(crate) fn start(path: &Path) -> Result<Folding, LedgerError> {
         let db = Connection::open(path)?;
         let nearly = Arc::new(AtomicBool::new(false));
-        let told = Arc::downgrade(&nearly);
+        let told = Arc::clone(&nearly);
+        let (end, ended) = mpsc::sync_channel(0);
         let work = move || {
-            while let Some(nearly) = told.upgrade() {
-                if !nearly.load(Ordering::Acquire) && look(&db) {
-                    nearly.store(true, Ordering::Release);
+            while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                if !told.load(Ordering::Acquire) && look(&db) {
+                    told.store(true, Ordering::Release);
                 }
-                drop(nearly);
-                std::thread::sleep(LOOK);
             }
         };
-        std::thread::Builder::new()
-            .name("fold".to_owned())
-            .spawn(work)
-            .map_err(|source| LedgerError::Io { path: path.to_owned(), source })?;
-        Ok(Folding { nearly })
+        let io = |source| LedgerError::Io { path: path.to_owned(), source };
+        let thread = std::thread::Builder::new().name("fold".to_owned()).spawn(work).map_err(io)?;
+        Ok(Folding { nearly, end: Some(end), thread: Some(thread) })
     }
 
     /// Between two commits: folds in the rest if it is little.
@@ -57,6 +61,16 @@ impl Folding {
                 tracing::debug!(%error, "the ledger's log was not folded in");
             }
             self.nearly.store(false, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Folding {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to say; a panic in it has been reported.
+            let _ended = thread.join();
         }
     }
 }
@@ -101,7 +115,7 @@ mod tests {
         }
         writer.execute_batch("COMMIT").unwrap();
         assert!(look(&other));
-        let folding = Folding { nearly: Arc::new(AtomicBool::new(true)) };
+        let folding = Folding { nearly: Arc::new(AtomicBool::new(true)), end: None, thread: None };
         folding.finish(&writer);
         writer.execute("INSERT INTO t VALUES (?1)", [&page]).unwrap();
         let (log, _) = fold(&writer).unwrap();

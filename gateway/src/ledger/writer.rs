@@ -123,12 +123,13 @@ impl Writer {
         if left > 0 {
             tracing::error!(changes = left, "the ledger was closed before these could be written");
         }
+        let outcome = if left == 0 { Ok(()) } else { Err(self.stalled()) };
+        let closing = self.closing.take();
+        drop(self.folding);
         // A last checkpoint folds the log into the file; without it the next start does the same.
         if let Err(error) = self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA optimize;") {
             tracing::warn!(%error, "the ledger's log was not folded in");
         }
-        let outcome = if left == 0 { Ok(()) } else { Err(self.stalled()) };
-        let closing = self.closing.take();
         // Closed and unlocked before the caller hears that it is.
         drop((self.db, self.lock));
         if let Some(closing) = closing {
