@@ -17,9 +17,9 @@ use rusqlite::Connection;
 use super::error::LedgerError;
 
 /// How often the log's length is looked at.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_secs(2);
 /// Pages (4 KiB each) in the log that are worth folding in.
-const WORTH: i64 = 4096;
+const WORTH: i64 = 16_384;
 /// Pages that the writer can fold in itself without anybody noticing.
 const FEW: i64 = 1024;
 
