@@ -153,6 +153,11 @@ fn usd(amount: Usd) -> HeaderValue {
 
 /// A header value: what is not printable ASCII is written as JSON escapes would be.
 fn text(text: &str) -> HeaderValue {
+    if let Ok(value) = HeaderValue::from_str(text)
+        && text.is_ascii()
+    {
+        return value;
+    }
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
