@@ -5,6 +5,8 @@
 //! sent). It owns the hold, so no path can forget it. A model that failed after it took the request may have
 //! been paid: its estimate is charged whichever way the booking ends.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +15,8 @@ use tollgate_router::Decision;
 
 use crate::app::App;
 use crate::call::{Call, Fate};
-use crate::ledger::{Account, Attempt, HoldRow, Receipt, ReceiptStatus, Timings, now_ms};
+use crate::draft::draft;
+use crate::ledger::{Attempt, End, HoldRow, LedgerError, Receipt, ReceiptStatus, Timings, Unwritten, now_ms};
 use crate::metrics::Done;
 use crate::plan::Plan;
 use crate::request::Ask;
@@ -31,7 +34,9 @@ pub struct Booking {
     app: Arc<App>,
     hold: Option<Hold>,
     fate: Arc<Fate>,
-    receipt: Receipt,
+    receipt: Box<Receipt>,
+    /// As long as the ledger has no row of the hold: most requests end before it would be worth a write.
+    unwritten: Option<Unwritten>,
     requested: String,
     /// Place in the catalogue of the model that serves.
     serving: usize,
@@ -68,7 +73,8 @@ pub struct Settled {
 }
 
 impl Booking {
-    /// Books a hold for a decision: the row goes to the ledger before anything is sent.
+    /// Books a hold for a decision. A stream's is written at once, for its first bytes reach the client before its
+    /// receipt is written; another's is written by [`Booking::waiting_for`] an engine that takes long.
     ///
     /// # Errors
     /// [`Fault::Ledger`] while the ledger cannot be written; the hold is given back.
@@ -81,8 +87,9 @@ impl Booking {
         (decision, hold): (&Decision, Hold),
     ) -> Result<Booking, Fault> {
         let serving = decision.ranked[0];
-        let booking = Booking {
-            receipt: draft(app, call, ask, chat, plan, decision, &hold),
+        let mut booking = Booking {
+            receipt: Box::new(draft(app, call, ask, chat, plan, decision, &hold)),
+            unwritten: Some(app.ledger.begin().map_err(Fault::Ledger)?),
             app: Arc::clone(app),
             hold: Some(hold),
             fate: Arc::clone(&call.fate),
@@ -96,8 +103,30 @@ impl Booking {
             waiting: None,
             produced: Usage { prompt_tokens: plan.prompt_tokens, ..Usage::default() },
         };
-        app.ledger.hold(booking.hold_row()).await.map_err(Fault::Ledger)?;
+        if chat.stream {
+            booking.write_hold().await.map_err(Fault::Ledger)?;
+        }
         Ok(booking)
+    }
+
+    /// Waits for something of an engine's; a hold that this keeps open for long is put on record meanwhile.
+    pub async fn waiting_for<T>(&mut self, answer: impl Future<Output = T>) -> T {
+        let mut answer = pin!(answer);
+        if self.unwritten.is_some() {
+            if let Ok(answer) = tokio::time::timeout(Unwritten::LINGER, answer.as_mut()).await {
+                return answer;
+            }
+            if let Err(error) = self.write_hold().await {
+                tracing::error!(%error, "a hold could not be put on record");
+            }
+        }
+        answer.await
+    }
+
+    async fn write_hold(&mut self) -> Result<(), LedgerError> {
+        self.app.ledger.hold(HoldRow::of(&self.receipt)).await?;
+        self.unwritten = None;
+        Ok(())
     }
 
     /// What is held.
@@ -115,7 +144,9 @@ impl Booking {
         if let Some(hold) = self.hold.as_mut().filter(|hold| hold.amount() < needed) {
             hold.raise(needed, now_ms()).map_err(Fault::Budget)?;
             self.receipt.held = needed;
-            self.app.ledger.raise(self.hold_row()).await.map_err(Fault::Ledger)?;
+            if self.unwritten.is_none() {
+                self.app.ledger.raise(HoldRow::of(&self.receipt)).await.map_err(Fault::Ledger)?;
+            }
         }
         self.serving = place;
         let model = &self.app.catalog.models()[place];
@@ -212,11 +243,11 @@ impl Booking {
     /// [`Fault::Ledger`] if it cannot be written now; it is kept, and written as soon as that works.
     pub async fn settle(mut self, outcome: Outcome) -> Result<Settled, Fault> {
         let ledger = self.app.ledger.clone();
-        let Some(receipt) = self.close(outcome) else {
+        let Some(end) = self.close(outcome) else {
             return Ok(Settled { cost: Usd::ZERO, saved: Usd::ZERO });
         };
-        let settled = Settled { cost: receipt.cost, saved: receipt.saved };
-        ledger.settle(receipt).await.map_err(Fault::Ledger)?;
+        let settled = Settled { cost: end.receipt.cost, saved: end.receipt.saved };
+        ledger.settle(end).await.map_err(Fault::Ledger)?;
         Ok(settled)
     }
 
@@ -237,11 +268,12 @@ impl Booking {
         hold.settle(receipt.cost);
         self.time();
         self.count_unanswered(code);
-        self.app.ledger.settle_detached(std::mem::take(&mut self.receipt));
+        let end = self.end();
+        self.app.ledger.settle_detached(end);
     }
 
     /// Completes the receipt, ends the hold, counts. `None` if that was done before.
-    fn close(&mut self, outcome: Outcome) -> Option<Receipt> {
+    fn close(&mut self, outcome: Outcome) -> Option<End> {
         let hold = self.hold.take()?;
         let priced = self.price(outcome.usage);
         let receipt = &mut self.receipt;
@@ -261,7 +293,11 @@ impl Booking {
         hold.settle(priced.cost);
         self.time();
         self.count();
-        Some(std::mem::take(&mut self.receipt))
+        Some(self.end())
+    }
+
+    fn end(&mut self) -> End {
+        End { held: self.unwritten.take().is_none(), receipt: std::mem::take(&mut self.receipt) }
     }
 
     fn time(&mut self) {
@@ -328,27 +364,6 @@ impl Booking {
         }
         usage
     }
-
-    fn hold_row(&self) -> HoldRow {
-        let receipt = &self.receipt;
-        HoldRow {
-            request_id: receipt.request_id.clone(),
-            at_ms: receipt.at_ms,
-            amount: receipt.held,
-            accounts: receipt.accounts.clone(),
-            key: receipt.key.clone(),
-            team: receipt.team.clone(),
-            run: receipt.run.clone(),
-            tags: receipt.tags.clone(),
-            policy_name: receipt.policy_name.clone(),
-            policy_sha: receipt.policy_sha.clone(),
-            route: receipt.route.clone(),
-            selected: receipt.selected.clone(),
-            engine: receipt.engine.clone(),
-            estimate: receipt.estimate,
-            stream: receipt.stream,
-        }
-    }
 }
 
 impl Drop for Booking {
@@ -369,55 +384,15 @@ impl Drop for Booking {
             if let Some(hold) = self.hold.take() {
                 hold.release();
             }
-            return self.app.ledger.release_detached(std::mem::take(&mut self.receipt.request_id));
+            if self.unwritten.is_none() {
+                self.app.ledger.release_detached(std::mem::take(&mut self.receipt.request_id));
+            }
+            return;
         }
         let outcome = Outcome { status, usage: self.produced, estimated: true };
-        if let Some(receipt) = self.close(outcome) {
-            self.app.ledger.settle_detached(receipt);
+        if let Some(end) = self.close(outcome) {
+            self.app.ledger.settle_detached(end);
         }
-    }
-}
-
-/// The receipt of a request that has been decided and not yet sent.
-fn draft(
-    app: &App,
-    call: &Call,
-    ask: &Ask,
-    chat: &Chat<'_>,
-    plan: &Plan<'_>,
-    decision: &Decision,
-    hold: &Hold,
-) -> Receipt {
-    let selected = decision.ranked[0];
-    let model = &app.catalog.models()[selected];
-    let score = &plan.score;
-    Receipt {
-        request_id: call.id.clone(),
-        at_ms: call.at_ms,
-        key: ask.key_id.clone(),
-        team: ask.team.clone(),
-        run: ask.run.clone(),
-        tags: ask.tags.clone(),
-        policy_name: ask.policy.name.clone(),
-        policy_sha: ask.policy.sha.clone(),
-        price_version: app.price_version.clone(),
-        route: decision.route.clone(),
-        reason: decision.reason.clone(),
-        domain: score.domain.to_owned(),
-        difficulty: Some(f64::from(score.difficulty)),
-        p_small: Some(f64::from(score.p_small)),
-        p_large: Some(f64::from(score.p_large)),
-        propensity: 1.0,
-        selected: model.name.clone(),
-        model: model.name.clone(),
-        engine: model.engine.clone(),
-        http_status: 200,
-        stream: chat.stream,
-        estimate: plan.expected_cost(decision, selected),
-        held: hold.amount(),
-        accounts: hold.accounts().iter().map(Account::from).collect(),
-        timings: Timings { score_us: u64::from(score.elapsed_us), ..Timings::default() },
-        ..Receipt::default()
     }
 }
 

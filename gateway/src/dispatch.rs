@@ -107,7 +107,7 @@ async fn attempt(
     let bound = route.decision.verdicts[place].output_cap;
     let rewritten = route.chat.rewrite(body, &model.upstream_model, Some(bound));
     booking.sending();
-    let answer = upstream.chat(rewritten, id).await;
+    let answer = booking.waiting_for(upstream.chat(rewritten, id)).await;
     booking.answered();
     let response = answer?;
     let content_type = response.headers().get(CONTENT_TYPE).cloned();
@@ -115,7 +115,8 @@ async fn attempt(
         return Ok((content_type, AnswerBody::Stream(response.into_body())));
     }
     booking.wait();
-    let whole = read_whole(response, upstream, route.app.limits.answer_wait).await;
+    let reading = read_whole(response, upstream, route.app.limits.answer_wait);
+    let whole = booking.waiting_for(reading).await;
     booking.answered();
     Ok((content_type, AnswerBody::Whole(whole?)))
 }

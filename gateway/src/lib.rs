@@ -12,6 +12,7 @@ pub mod call;
 pub mod complete;
 pub mod decision;
 pub mod dispatch;
+pub mod draft;
 pub(crate) mod headers;
 pub mod intake;
 pub mod layer;

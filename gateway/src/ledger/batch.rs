@@ -22,7 +22,7 @@ pub(crate) enum Change {
     /// A hold given back without a receipt (the call was never made).
     Drop(String),
     /// A request's end.
-    Settle(Box<Receipt>),
+    Settle(End),
     /// A budget's limit from a time on.
     Limit {
         /// Budget name.
@@ -32,6 +32,22 @@ pub(crate) enum Change {
         /// Since when, Unix milliseconds.
         from_ms: u64,
     },
+}
+
+/// A request's receipt, and whether there is a hold of it to remove.
+#[derive(Debug)]
+pub struct End {
+    /// Whether its hold was handed to the ledger.
+    pub held: bool,
+    /// The receipt.
+    pub receipt: Box<Receipt>,
+}
+
+impl End {
+    /// The end of a hold that a crash left behind.
+    pub(crate) fn orphan(hold: HoldRow) -> End {
+        End { held: true, receipt: Box::new(Receipt::orphan(hold)) }
+    }
 }
 
 /// What a committed batch did.
@@ -89,9 +105,9 @@ pub(crate) fn apply(db: &mut Connection, head: Link, changes: &[Change]) -> Resu
                     delete_hold(&step, request_id)?;
                 }
             }
-            Change::Settle(receipt) => {
+            Change::Settle(End { held, receipt }) => {
                 let request_id = receipt.request_id.as_str();
-                if new_holds.remove(request_id).is_none_or(|(_, in_file)| in_file) {
+                if *held && new_holds.remove(request_id).is_none_or(|(_, in_file)| in_file) {
                     delete_hold(&step, request_id)?;
                 }
                 match insert_receipt(&step, applied.head, receipt)? {
@@ -200,7 +216,12 @@ mod tests {
     }
 
     fn settle() -> Change {
-        Change::Settle(Box::new(Receipt { request_id: "r".to_owned(), ..Receipt::default() }))
+        end(true)
+    }
+
+    fn end(held: bool) -> Change {
+        let receipt = Receipt { request_id: "r".to_owned(), ..Receipt::default() };
+        Change::Settle(End { held, receipt: Box::new(receipt) })
     }
 
     /// Amounts held in the file after these batches.
@@ -223,5 +244,14 @@ mod tests {
         assert!(held(&[&[Change::Hold(hold(1))], &[raise(), settle()]]).is_empty());
         assert!(held(&[&[Change::Hold(hold(1)), raise(), settle()]]).is_empty());
         assert!(held(&[&[Change::Hold(hold(1))], &[raise(), Change::Drop("r".to_owned())]]).is_empty());
+    }
+    #[test]
+    fn a_receipt_without_a_hold_is_written_alone() {
+        let mut db = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut db).unwrap();
+        let applied = apply(&mut db, Link::START, &[end(false)]).unwrap();
+        assert_eq!((applied.receipts, applied.duplicates.len()), (1, 0));
+        let again = apply(&mut db, applied.head, &[end(false)]).unwrap();
+        assert_eq!((again.receipts, again.duplicates), (0, vec![0]));
     }
 }

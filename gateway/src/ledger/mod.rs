@@ -14,9 +14,9 @@ mod record;
 mod recovery;
 mod report;
 mod schema;
+mod unwritten;
 mod verify;
 mod writer;
-mod young;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,7 +34,10 @@ pub use reader::Reader;
 pub use record::{Account, Attempt, HoldRow, Receipt, ReceiptStatus, Timings};
 pub use recovery::Recovery;
 pub use report::{Dimension, Line, Question, Report};
+pub use unwritten::Unwritten;
 pub use verify::Verdict;
+
+pub use batch::End;
 
 use batch::Change;
 use writer::{Message, Shared, Writer};
@@ -66,8 +69,7 @@ impl Ledger {
         let folding = fold::Folding::start(path)?;
         let writer = Writer::new(db, lock, folding, Arc::clone(&shared), messages)?;
         let io = |source| LedgerError::Io { path: path.to_owned(), source };
-        let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(io)?;
-        let work = move || writer.run(&clock);
+        let work = move || writer.run();
         std::thread::Builder::new().name("ledger".to_owned()).spawn(work).map_err(io)?;
         Ok((Ledger { path: Arc::new(path.to_owned()), queue, shared }, recovery))
     }
@@ -90,31 +92,27 @@ impl Ledger {
         !self.shared.stalled.load(Ordering::Relaxed)
     }
 
-    /// Notes a hold, before the upstream is called; the call need not wait for the disk. A stream's is queued at once,
-    /// because its first bytes reach the client before its receipt is written; another's is written within
-    /// milliseconds unless its receipt comes first.
+    /// A request is about to spend: its hold is not in the file yet, and most never need be.
     ///
     /// # Errors
     /// [`LedgerError::Stalled`] while the file cannot be written: nothing may be spent that cannot be booked.
-    pub async fn hold(&self, hold: HoldRow) -> Result<(), LedgerError> {
+    pub fn begin(&self) -> Result<Unwritten, LedgerError> {
         self.writable()?;
-        if hold.stream {
-            return self.send(Message::Write(Change::Hold(Box::new(hold)), None)).await;
-        }
-        if self.shared.young.add(hold) {
-            match self.queue.try_send(Message::Wake) {
-                // A full queue is being worked off, and the young holds are looked at after each batch.
-                Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => {}
-                Err(mpsc::error::TrySendError::Closed(_)) => return Err(LedgerError::Closed),
-            }
-        }
-        Ok(())
+        Ok(Unwritten::new(&self.shared))
     }
 
-    /// Replaces a request's hold by a larger one.
+    /// Queues a hold to be written; the call need not wait for the disk.
     ///
     /// # Errors
-    /// As [`Ledger::hold`].
+    /// [`LedgerError::Closed`] if the writer has stopped.
+    pub async fn hold(&self, hold: HoldRow) -> Result<(), LedgerError> {
+        self.send(Message::Write(Change::Hold(Box::new(hold)), None)).await
+    }
+
+    /// Replaces a request's hold in the file by a larger one.
+    ///
+    /// # Errors
+    /// As [`Ledger::begin`] and [`Ledger::hold`].
     pub async fn raise(&self, hold: HoldRow) -> Result<(), LedgerError> {
         self.writable()?;
         self.send(Message::Write(Change::Raise(Box::new(hold)), None)).await
@@ -137,16 +135,16 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Duplicate`] if the request has a receipt already; [`LedgerError::Stalled`] if it cannot be
     /// written yet (it is kept, and written when that is possible).
-    pub async fn settle(&self, receipt: Receipt) -> Result<(), LedgerError> {
+    pub async fn settle(&self, end: End) -> Result<(), LedgerError> {
         let (answer, committed) = oneshot::channel();
-        self.send(Message::Write(Change::Settle(Box::new(receipt)), Some(answer))).await?;
+        self.send(Message::Write(Change::Settle(end), Some(answer))).await?;
         committed.await.map_err(|_| LedgerError::Closed)?
     }
 
     /// Hands over a receipt from where nothing can be awaited (a dropped response body). Never blocks; the
     /// receipt is written soon after.
-    pub fn settle_detached(&self, receipt: Receipt) {
-        self.write_detached(Change::Settle(Box::new(receipt)));
+    pub fn settle_detached(&self, end: End) {
+        self.write_detached(Change::Settle(end));
     }
 
     /// Records a budget's limit from now on, for `ledger verify`; only changes are kept.

@@ -46,6 +46,30 @@ pub struct HoldRow {
     pub stream: bool,
 }
 
+impl HoldRow {
+    /// The hold of a request that has no more of a receipt than its beginning.
+    #[must_use]
+    pub fn of(receipt: &Receipt) -> HoldRow {
+        HoldRow {
+            request_id: receipt.request_id.clone(),
+            at_ms: receipt.at_ms,
+            amount: receipt.held,
+            accounts: receipt.accounts.clone(),
+            key: receipt.key.clone(),
+            team: receipt.team.clone(),
+            run: receipt.run.clone(),
+            tags: receipt.tags.clone(),
+            policy_name: receipt.policy_name.clone(),
+            policy_sha: receipt.policy_sha.clone(),
+            route: receipt.route.clone(),
+            selected: receipt.selected.clone(),
+            engine: receipt.engine.clone(),
+            estimate: receipt.estimate,
+            stream: receipt.stream,
+        }
+    }
+}
+
 /// One budget window an amount is booked on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Account {

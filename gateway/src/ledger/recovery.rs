@@ -6,9 +6,9 @@
 use rusqlite::{Connection, params};
 use tollgate_policies::Usd;
 
-use super::batch::{self, Change, signed};
+use super::batch::{self, Change, End, signed};
 use super::error::LedgerError;
-use super::record::{Account, HoldRow, Receipt};
+use super::record::{Account, HoldRow};
 
 /// Orphans settled per transaction.
 const STEP: usize = 512;
@@ -33,8 +33,7 @@ pub(crate) fn recover(db: &mut Connection, now_ms: u64) -> Result<Recovery, Ledg
     let mut head = batch::head(db)?;
     let orphaned = orphans.iter().fold(Usd::ZERO, |sum, hold| sum.saturating_add(hold.amount));
     let count = orphans.len() as u64;
-    let changes: Vec<Change> =
-        orphans.into_iter().map(|hold| Change::Settle(Box::new(Receipt::orphan(hold)))).collect();
+    let changes: Vec<Change> = orphans.into_iter().map(|hold| Change::Settle(End::orphan(hold))).collect();
     for step in changes.chunks(STEP) {
         head = batch::apply(db, head, step)?.head;
     }

@@ -1,15 +1,14 @@
 //! The one thread that writes the ledger, with group commit.
 //!
 //! It takes whatever is queued, writes it in one transaction, and only then answers the waiting settles: under
-//! load a commit carries many requests, alone it carries one at once. Holds nobody waits for linger in memory
-//! (`young`), and most never need a write. When the file cannot be written (disk
+//! load a commit carries many requests, alone it carries one at once. When the file cannot be written (disk
 //! full, another process's lock) nothing accepted is thrown away: it stays in memory and is tried again each
 //! second, settles are told, and new holds are refused until it works.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -20,13 +19,12 @@ use super::chain::Link;
 use super::error::LedgerError;
 use super::fold::Folding;
 use super::open::Lock;
-use super::young::{LINGER, Young};
 
 /// Messages waiting for the writer before senders are held back.
 pub(crate) const QUEUE: usize = 4096;
 /// Most changes in one transaction, so that no settle waits behind an endless one.
 const BATCH: usize = 1024;
-/// With at least this many young holds, receipts come in faster than one commit takes …
+/// With at least this many requests begun and not long open, receipts come in faster than one commit takes …
 const SIBLINGS: usize = 4;
 /// … and waiting this long for more of them costs less than a commit each (PostgreSQL's `commit_delay`).
 const COMMIT_DELAY: Duration = Duration::from_micros(150);
@@ -38,7 +36,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) enum Message {
     /// Write this; the answer, if wanted, says whether it is in the file.
     Write(Change, Option<oneshot::Sender<Result<(), LedgerError>>>),
-    /// The overflow or the young holds have something in them.
+    /// The overflow has something in it.
     Wake,
     /// Write what is there, then stop.
     Close(oneshot::Sender<Result<(), LedgerError>>),
@@ -50,8 +48,8 @@ pub(crate) struct Shared {
     /// Receipts that found the queue full while being dropped; bounded by the requests in flight, each of
     /// which has one receipt.
     pub(crate) overflow: Mutex<VecDeque<Change>>,
-    /// Holds that are not written yet.
-    pub(crate) young: Young,
+    /// Requests whose hold is not written and whose receipt has not come.
+    pub(crate) unwritten: AtomicUsize,
     /// Receipts in the file, those of earlier runs included.
     pub(crate) rows: AtomicU64,
     /// Whether the last attempt to write failed.
@@ -101,20 +99,19 @@ impl Writer {
         })
     }
 
-    /// Writes until closed or until every handle is gone. `clock` is a runtime of this thread's own, for waiting
-    /// with a time limit.
-    pub(crate) fn run(mut self, clock: &tokio::runtime::Runtime) {
+    /// Writes until closed or until every handle is gone.
+    pub(crate) fn run(mut self) {
         let mut open = true;
         while open {
-            open = self.next(clock) && self.take_queued();
-            if open && !self.pending.is_empty() && self.shared.young.count() >= SIBLINGS {
+            open = self.next() && self.take_queued();
+            if open && !self.pending.is_empty() && self.shared.unwritten.load(Ordering::Relaxed) >= SIBLINGS {
                 std::thread::sleep(COMMIT_DELAY);
                 open = self.take_queued();
             }
-            self.take_overflow();
-            let young = &self.shared.young;
-            let grown = if open { young.grown(Instant::now()) } else { young.all() };
-            self.pending.extend(grown.into_iter().map(|hold| Change::Hold(Box::new(hold))));
+            // What overflowed comes after what was queued before it.
+            if self.pending.len() < BATCH || !open {
+                self.take_overflow();
+            }
             while !self.commit() && open {
                 open = self.wait();
             }
@@ -137,18 +134,9 @@ impl Writer {
         }
     }
 
-    /// Waits for a message, or for a young hold to grow up; false when there will be no more.
-    fn next(&mut self, clock: &tokio::runtime::Runtime) -> bool {
-        let message = if self.shared.young.keep_watch() {
-            let queue = &mut self.queue;
-            match clock.block_on(async { tokio::time::timeout(LINGER, queue.recv()).await }) {
-                Ok(message) => message,
-                Err(_) => return true,
-            }
-        } else {
-            self.queue.blocking_recv()
-        };
-        message.is_some_and(|message| self.take(message))
+    /// Waits for a message; false when there will be no more.
+    fn next(&mut self) -> bool {
+        self.queue.blocking_recv().is_some_and(|message| self.take(message))
     }
 
     /// Takes what is there, up to a batch; false when the last message was among it.
@@ -166,7 +154,7 @@ impl Writer {
     fn take(&mut self, message: Message) -> bool {
         match message {
             Message::Write(change, answer) => {
-                self.gather(change);
+                self.pending.push(change);
                 if let Some(answer) = answer {
                     self.answers.push((self.pending.len() - 1, answer));
                 }
@@ -180,22 +168,9 @@ impl Writer {
         }
     }
 
-    /// Puts a change into the batch, after the hold it ends if that was never written.
-    fn gather(&mut self, change: Change) {
-        let request_id = match &change {
-            Change::Raise(hold) => Some(&hold.request_id),
-            Change::Drop(request_id) => Some(request_id),
-            Change::Settle(receipt) => Some(&receipt.request_id),
-            Change::Hold(_) | Change::Limit { .. } => None,
-        };
-        let unwritten = request_id.and_then(|request_id| self.shared.young.take(request_id));
-        self.pending.extend(unwritten.map(|hold| Change::Hold(Box::new(hold))));
-        self.pending.push(change);
-    }
-
     fn take_overflow(&mut self) {
         let overflow = std::mem::take(&mut *self.shared.overflow.lock());
-        overflow.into_iter().for_each(|change| self.gather(change));
+        self.pending.extend(overflow);
     }
 
     /// Tries to write the batch; false if it has to be tried again.
@@ -212,8 +187,8 @@ impl Writer {
                 }
                 for (index, answer) in self.answers.drain(..) {
                     let outcome = match (applied.duplicates.contains(&index), self.pending.get(index)) {
-                        (true, Some(Change::Settle(receipt))) => {
-                            Err(LedgerError::Duplicate { request_id: receipt.request_id.clone() })
+                        (true, Some(Change::Settle(end))) => {
+                            Err(LedgerError::Duplicate { request_id: end.receipt.request_id.clone() })
                         }
                         _ => Ok(()),
                     };

@@ -1,0 +1,55 @@
+//! A receipt before there is an answer: what is known once a request has been decided.
+
+use tollgate_policies::Hold;
+use tollgate_router::Decision;
+
+use crate::app::App;
+use crate::call::Call;
+use crate::ledger::{Account, Receipt, Timings};
+use crate::plan::Plan;
+use crate::request::Ask;
+use crate::wire::openai::Chat;
+
+/// The receipt of a request that has been decided and not yet sent.
+#[must_use]
+pub fn draft(
+    app: &App,
+    call: &Call,
+    ask: &Ask,
+    chat: &Chat<'_>,
+    plan: &Plan<'_>,
+    decision: &Decision,
+    hold: &Hold,
+) -> Receipt {
+    let selected = decision.ranked[0];
+    let model = &app.catalog.models()[selected];
+    let score = &plan.score;
+    Receipt {
+        request_id: call.id.clone(),
+        at_ms: call.at_ms,
+        key: ask.key_id.clone(),
+        team: ask.team.clone(),
+        run: ask.run.clone(),
+        tags: ask.tags.clone(),
+        policy_name: ask.policy.name.clone(),
+        policy_sha: ask.policy.sha.clone(),
+        price_version: app.price_version.clone(),
+        route: decision.route.clone(),
+        reason: decision.reason.clone(),
+        domain: score.domain.to_owned(),
+        difficulty: Some(f64::from(score.difficulty)),
+        p_small: Some(f64::from(score.p_small)),
+        p_large: Some(f64::from(score.p_large)),
+        propensity: 1.0,
+        selected: model.name.clone(),
+        model: model.name.clone(),
+        engine: model.engine.clone(),
+        http_status: 200,
+        stream: chat.stream,
+        estimate: plan.expected_cost(decision, selected),
+        held: hold.amount(),
+        accounts: hold.accounts().iter().map(Account::from).collect(),
+        timings: Timings { score_us: u64::from(score.elapsed_us), ..Timings::default() },
+        ..Receipt::default()
+    }
+}
