@@ -26,7 +26,7 @@ setup: ## install what a build needs (Debian packages; asks for sudo if you are 
 	@scripts/setup.sh build
 
 build: setup ## the release binary, target/release/tollgate
-	@echo '==> building the release binary (about ten minutes cold, most of it llama.cpp)'
+	@echo '==> building the release binary (about a quarter of an hour cold, most of it llama.cpp)'
 	cargo build --release --locked -p tollgate
 
 demo: build ## bring the whole thing up on real models and route real requests (ARGS=--once: exit after the table)
