@@ -106,17 +106,8 @@ impl<'a> Plan<'a> {
     }
 
     fn facts(&self) -> Facts<'_> {
-        let score = &self.score;
+        let quality = self.ask.quality.unwrap_or(self.ask.policy.objective.quality);
         Facts {
-            domain: score.domain,
-            difficulty: f64::from(score.difficulty),
-            p_small: f64::from(score.p_small),
-            p_large: f64::from(score.p_large),
-            familiar: score.familiar,
-            confidence: 1.0,
-            prompt_tokens: self.prompt_tokens,
-            output_tokens_p50: u64::from(score.output.p50),
-            output_tokens_p90: u64::from(score.output.p90),
             tools: self.chat.tools,
             images: self.chat.images > 0,
             json: self.chat.json,
@@ -125,10 +116,9 @@ impl<'a> Plan<'a> {
             key: self.ask.key_name.as_deref().unwrap_or_default(),
             team: self.ask.team.as_deref().unwrap_or_default(),
             run: self.ask.run.as_deref().unwrap_or_default(),
-            tags: &self.ask.tags,
             turns: self.chat.user_turns,
             deadline_ms: self.deadline_ms.unwrap_or(0),
-            quality: self.ask.quality.unwrap_or(self.ask.policy.objective.quality),
+            ..self.score.facts(self.prompt_tokens, &self.ask.tags, quality)
         }
     }
 }

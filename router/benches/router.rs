@@ -12,7 +12,7 @@ use std::io::BufRead;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use tollgate_policies::{Facts, PerToken, Policy, Price, TokenPrice, check, shipped};
+use tollgate_policies::{PerToken, Policy, Price, TokenPrice, check, shipped};
 use tollgate_router::{Calibration, Catalog, Live, Model, Needs, Score, Scorer, Task, decide, prompt_tokens};
 
 #[path = "router/calibration.rs"]
@@ -92,29 +92,7 @@ fn model(name: &str, ability: f64, picos: u64) -> Model {
 
 fn routed_small(policy: &Policy, catalog: &Catalog, score: &Score, prompt: &str) -> bool {
     let (tags, tokens) = (BTreeMap::new(), prompt_tokens([prompt]));
-    let facts = Facts {
-        domain: score.domain,
-        difficulty: f64::from(score.difficulty),
-        p_small: f64::from(score.p_small),
-        p_large: f64::from(score.p_large),
-        familiar: score.familiar,
-        confidence: 1.0,
-        prompt_tokens: tokens,
-        output_tokens_p50: u64::from(score.output.p50),
-        output_tokens_p90: u64::from(score.output.p90),
-        tools: false,
-        images: false,
-        json: false,
-        stream: false,
-        model: "auto",
-        key: "",
-        team: "",
-        run: "",
-        tags: &tags,
-        turns: 1,
-        deadline_ms: 0,
-        quality: policy.objective.quality,
-    };
+    let facts = score.facts(tokens, &tags, policy.objective.quality);
     let needs = Needs { prompt_tokens: tokens, prompt_tokens_upper: tokens, ..Needs::default() };
     let decision = decide(policy, catalog, &[Live::default(); 2], score, &facts, &needs, 0.0).unwrap();
     decision.ranked[0] == 0

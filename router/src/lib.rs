@@ -10,6 +10,7 @@ pub mod classify;
 mod decide;
 pub mod decision;
 pub mod error;
+mod facts;
 pub mod features;
 mod filter;
 mod memo;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use tollgate_policies::{Facts, PerToken, Policy, Price, TokenPrice, check, shipped};
+use tollgate_policies::{PerToken, Policy, Price, TokenPrice, check, shipped};
 use tollgate_router::{Catalog, Live, Model, Needs, Role, RouterError, Score, Scorer, Task, Turn, decide};
 
 fn library() -> PathBuf {
@@ -62,29 +62,7 @@ fn routed(score: &Score) -> String {
     let policy: Policy = check(file, text, None).unwrap();
     let catalog = Catalog::new(vec![model("small-moe", 0.0, 50_000), model("large", 1.0, 200_000)]);
     let tags = BTreeMap::new();
-    let facts = Facts {
-        domain: score.domain,
-        difficulty: f64::from(score.difficulty),
-        p_small: f64::from(score.p_small),
-        p_large: f64::from(score.p_large),
-        familiar: score.familiar,
-        confidence: 1.0,
-        prompt_tokens: 60,
-        output_tokens_p50: u64::from(score.output.p50),
-        output_tokens_p90: u64::from(score.output.p90),
-        tools: false,
-        images: false,
-        json: false,
-        stream: false,
-        model: "auto",
-        key: "",
-        team: "",
-        run: "",
-        tags: &tags,
-        turns: 1,
-        deadline_ms: 0,
-        quality: policy.objective.quality,
-    };
+    let facts = score.facts(60, &tags, policy.objective.quality);
     let needs = Needs { prompt_tokens: 60, prompt_tokens_upper: 400, ..Needs::default() };
     let decision = decide(&policy, &catalog, &[Live::default(); 2], score, &facts, &needs, 0.0).unwrap();
     decision.verdicts[decision.ranked[0]].model.clone()

@@ -74,27 +74,13 @@ fn decided(config: &Config, chat: &Chat<'_>, score: &Score) -> Result<Decision, 
     let tokens = prompt_tokens(chat.turns.iter().map(|turn| turn.text.as_ref()));
     let tags = BTreeMap::new();
     let facts = Facts {
-        domain: score.domain,
-        difficulty: f64::from(score.difficulty),
-        p_small: f64::from(score.p_small),
-        p_large: f64::from(score.p_large),
-        familiar: score.familiar,
-        confidence: 1.0,
-        prompt_tokens: tokens,
-        output_tokens_p50: u64::from(score.output.p50),
-        output_tokens_p90: u64::from(score.output.p90),
         tools: chat.tools,
         images: chat.images > 0,
         json: chat.json,
         stream: chat.stream,
         model: &chat.model,
-        key: "",
-        team: "",
-        run: "",
-        tags: &tags,
         turns: chat.user_turns,
-        deadline_ms: 0,
-        quality: policy.objective.quality,
+        ..score.facts(tokens, &tags, policy.objective.quality)
     };
     let needs = Needs {
         prompt_tokens: tokens,
