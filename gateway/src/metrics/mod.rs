@@ -6,6 +6,7 @@
 
 mod labels;
 mod money;
+mod registrar;
 pub mod series;
 #[cfg(test)]
 mod shipped;
@@ -16,14 +17,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry, TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
 };
 use tollgate_policies::Usd;
 
 use labels::{FirstSeen, Known};
 use money::MoneyCounter;
-use series::Series;
+use registrar::Registrar;
 
 /// Values of `reason` on `tollgate_fail_open_total`.
 const FAIL_OPEN_REASONS: [&str; 1] = ["classifier"];
@@ -364,44 +364,4 @@ impl Metrics {
 /// Brings a counter up to a total kept elsewhere; a smaller total (a replaced engine) leaves it.
 fn raise_to(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
-}
-
-/// Makes each kind of series and registers it.
-struct Registrar<'r>(&'r Registry);
-
-impl Registrar<'_> {
-    fn add<C: prometheus::core::Collector + Clone + 'static>(&self, collector: C) -> prometheus::Result<C> {
-        self.0.register(Box::new(collector.clone()))?;
-        Ok(collector)
-    }
-
-    fn counter(&self, series: &Series) -> prometheus::Result<IntCounter> {
-        self.add(IntCounter::new(series.name, series.help)?)
-    }
-
-    fn counters(&self, series: &Series) -> prometheus::Result<IntCounterVec> {
-        self.add(IntCounterVec::new(Opts::new(series.name, series.help), series.labels)?)
-    }
-
-    fn money(&self, series: &Series) -> prometheus::Result<MoneyCounter> {
-        self.add(MoneyCounter::new(series)?)
-    }
-
-    fn int_gauge(&self, series: &Series) -> prometheus::Result<IntGauge> {
-        self.add(IntGauge::new(series.name, series.help)?)
-    }
-
-    fn gauges(&self, series: &Series) -> prometheus::Result<GaugeVec> {
-        self.add(GaugeVec::new(Opts::new(series.name, series.help), series.labels)?)
-    }
-
-    fn histogram(&self, series: &Series) -> prometheus::Result<Histogram> {
-        let options = HistogramOpts::new(series.name, series.help).buckets(series.buckets.to_vec());
-        self.add(Histogram::with_opts(options)?)
-    }
-
-    fn histograms(&self, series: &Series) -> prometheus::Result<HistogramVec> {
-        let options = HistogramOpts::new(series.name, series.help).buckets(series.buckets.to_vec());
-        self.add(HistogramVec::new(options, series.labels)?)
-    }
 }

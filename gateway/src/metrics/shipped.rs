@@ -44,7 +44,7 @@ fn dashboards_and_rules_read_only_what_is_exported() {
 
 #[test]
 fn the_list_for_people_is_whole() {
-    let row = |series: &super::Series| {
+    let row = |series: &super::series::Series| {
         let labels = match series.labels {
             [] => String::new(),
             labels => format!(" {{{}}}", labels.join(", ")),
