@@ -112,8 +112,8 @@ impl Booking {
     /// Waits for something of an engine's; a hold that this keeps open for long is put on record meanwhile.
     pub async fn waiting_for<T>(&mut self, answer: impl Future<Output = T>) -> T {
         let mut answer = pin!(answer);
-        if self.unwritten.is_some() {
-            if let Ok(answer) = tokio::time::timeout(Unwritten::LINGER, answer.as_mut()).await {
+        if let Some(unwritten) = &self.unwritten {
+            if let Ok(answer) = tokio::time::timeout_at(unwritten.due().into(), answer.as_mut()).await {
                 return answer;
             }
             if let Err(error) = self.write_hold().await {
@@ -127,12 +127,6 @@ impl Booking {
         self.app.ledger.hold(HoldRow::of(&self.receipt)).await?;
         self.unwritten = None;
         Ok(())
-    }
-
-    /// What is held.
-    #[must_use]
-    pub fn held(&self) -> Usd {
-        self.receipt.held
     }
 
     /// Moves to another model: its worst case, and what was lost before, are held instead if that is more.

@@ -153,9 +153,8 @@ fn usd(amount: Usd) -> HeaderValue {
 
 /// A header value: what is not printable ASCII is written as JSON escapes would be.
 fn text(text: &str) -> HeaderValue {
-    if let Ok(value) = HeaderValue::from_str(text)
-        && text.is_ascii()
-    {
+    let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if let (true, Ok(value)) = (printable, HeaderValue::from_str(text)) {
         return value;
     }
     let mut safe = String::with_capacity(text.len());

@@ -215,11 +215,7 @@ mod tests {
         Box::new(HoldRow { request_id: "r".to_owned(), amount, ..HoldRow::default() })
     }
 
-    fn settle() -> Change {
-        end(true)
-    }
-
-    fn end(held: bool) -> Change {
+    fn settle(held: bool) -> Change {
         let receipt = Receipt { request_id: "r".to_owned(), ..Receipt::default() };
         Change::Settle(End { held, receipt: Box::new(receipt) })
     }
@@ -241,17 +237,18 @@ mod tests {
         let raise = || Change::Raise(hold(2));
         assert_eq!(held(&[&[Change::Hold(hold(1))], &[raise()]]), [2]);
         assert_eq!(held(&[&[Change::Hold(hold(1)), raise()]]), [2]);
-        assert!(held(&[&[Change::Hold(hold(1))], &[raise(), settle()]]).is_empty());
-        assert!(held(&[&[Change::Hold(hold(1)), raise(), settle()]]).is_empty());
+        assert!(held(&[&[Change::Hold(hold(1))], &[raise(), settle(true)]]).is_empty());
+        assert!(held(&[&[Change::Hold(hold(1)), raise(), settle(true)]]).is_empty());
         assert!(held(&[&[Change::Hold(hold(1))], &[raise(), Change::Drop("r".to_owned())]]).is_empty());
     }
+
     #[test]
     fn a_receipt_without_a_hold_is_written_alone() {
         let mut db = Connection::open_in_memory().unwrap();
         schema::migrate(&mut db).unwrap();
-        let applied = apply(&mut db, Link::START, &[end(false)]).unwrap();
+        let applied = apply(&mut db, Link::START, &[settle(false)]).unwrap();
         assert_eq!((applied.receipts, applied.duplicates.len()), (1, 0));
-        let again = apply(&mut db, applied.head, &[end(false)]).unwrap();
+        let again = apply(&mut db, applied.head, &[settle(false)]).unwrap();
         assert_eq!((again.receipts, again.duplicates), (0, vec![0]));
     }
 }

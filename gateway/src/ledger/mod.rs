@@ -26,6 +26,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 use tollgate_policies::Usd;
 
+pub use batch::End;
 pub use chain::Link;
 pub use error::LedgerError;
 pub use open::path_of_url;
@@ -36,8 +37,6 @@ pub use recovery::Recovery;
 pub use report::{Dimension, Line, Question, Report};
 pub use unwritten::Unwritten;
 pub use verify::Verdict;
-
-pub use batch::End;
 
 use batch::Change;
 use writer::{Message, Shared, Writer};

@@ -108,10 +108,7 @@ impl Writer {
                 std::thread::sleep(COMMIT_DELAY);
                 open = self.take_queued();
             }
-            // What overflowed comes after what was queued before it.
-            if self.pending.len() < BATCH || !open {
-                self.take_overflow();
-            }
+            open = self.take_overflow() && open;
             while !self.commit() && open {
                 open = self.wait();
             }
@@ -168,9 +165,19 @@ impl Writer {
         }
     }
 
-    fn take_overflow(&mut self) {
+    /// Takes in what overflowed, after all that was queued before it: a receipt that overflowed must not be written
+    /// before the hold it ends. False when the last message was among it.
+    fn take_overflow(&mut self) -> bool {
         let overflow = std::mem::take(&mut *self.shared.overflow.lock());
+        let mut open = true;
+        if !overflow.is_empty() {
+            for _ in 0..QUEUE {
+                let Ok(message) = self.queue.try_recv() else { break };
+                open = self.take(message) && open;
+            }
+        }
         self.pending.extend(overflow);
+        open
     }
 
     /// Tries to write the batch; false if it has to be tried again.
@@ -220,11 +227,38 @@ impl Writer {
                 return false;
             }
         }
-        self.take_overflow();
-        true
+        self.take_overflow()
     }
 
     fn stalled(&self) -> LedgerError {
         LedgerError::Stalled { reason: self.shared.reason.lock().clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::batch::End;
+    use crate::ledger::record::{HoldRow, Receipt};
+    use crate::ledger::{open, recovery};
+
+    #[test]
+    fn a_receipt_that_overflowed_comes_after_the_hold_that_was_queued() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let mut db = open::writable(&path).unwrap();
+        recovery::recover(&mut db, 0).unwrap();
+        let shared = Arc::new(Shared::default());
+        let (queue, messages) = mpsc::channel(QUEUE);
+        let (lock, folding) = (Lock::take(&path).unwrap(), Folding::start(&path).unwrap());
+        let mut writer = Writer::new(db, lock, folding, Arc::clone(&shared), messages).unwrap();
+        let request_id = || "r".to_owned();
+        let receipt = Receipt { request_id: request_id(), ..Receipt::default() };
+        shared.overflow.lock().push_back(Change::Settle(End { held: true, receipt: Box::new(receipt) }));
+        let hold = HoldRow { request_id: request_id(), ..HoldRow::default() };
+        queue.try_send(Message::Write(Change::Hold(Box::new(hold)), None)).unwrap();
+        assert!(writer.take_overflow() && writer.commit());
+        let left: i64 = writer.db.query_row("SELECT count(*) FROM holds", [], |row| row.get(0)).unwrap();
+        assert_eq!((left, shared.rows.load(Ordering::Relaxed)), (0, 1));
     }
 }
