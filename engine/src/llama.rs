@@ -39,6 +39,8 @@ fn backend() -> Result<&'static LlamaBackend, EngineError> {
 #[derive(Debug)]
 pub(crate) struct Model {
     weights: LlamaModel,
+    /// The tokens that end an answer, by number.
+    ends: Vec<usize>,
 }
 
 impl Model {
@@ -57,7 +59,10 @@ impl Model {
             let reason = log::last_errors().unwrap_or_else(|| error.to_string());
             EngineError::ModelRefused { path: path.to_owned(), reason }
         })?;
-        Ok(Model { weights })
+        let vocab = weights.vocab();
+        let ends = (0..weights.n_vocab()).filter(|&token| vocab.is_eog(Token(token)));
+        let ends = ends.filter_map(|token| usize::try_from(token).ok()).collect();
+        Ok(Model { weights, ends })
     }
 
     /// Makes a context in which sequences are decoded until `interrupt` is raised.
@@ -90,6 +95,11 @@ impl Model {
     /// Whether the model ends its answer with this token.
     pub(crate) fn ends_answer(&self, token: Token) -> bool {
         self.weights.vocab().is_eog(token)
+    }
+
+    /// All tokens that end an answer, by number.
+    pub(crate) fn ends(&self) -> &[usize] {
+        &self.ends
     }
 
     /// The token that begins a text, when the vocabulary has one.

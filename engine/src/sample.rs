@@ -67,14 +67,14 @@ impl Sampler {
         Self { sampling, rng, written: HashMap::new(), scratch: Vec::new(), candidates: Vec::new() }
     }
 
-    /// The next token's number; `None` when no logit is a number, so the model is broken.
-    pub(crate) fn pick(&mut self, logits: &[f32]) -> Option<usize> {
-        let penalised = self.penalises() && !self.written.is_empty();
+    /// The next token's number, none of `barred`; `None` when no other logit is a number, so the model is broken.
+    pub(crate) fn pick(&mut self, logits: &[f32], barred: &[usize]) -> Option<usize> {
+        let bent = !barred.is_empty() || (self.penalises() && !self.written.is_empty());
         let mut scratch = std::mem::take(&mut self.scratch);
-        if penalised {
-            self.penalise(logits, &mut scratch);
+        if bent {
+            self.bend(logits, barred, &mut scratch);
         }
-        let logits = if penalised { scratch.as_slice() } else { logits };
+        let logits = if bent { scratch.as_slice() } else { logits };
         let token = if self.sampling.temperature <= 0.0 { likeliest(logits) } else { self.draw(logits) };
         self.scratch = scratch;
         if let (Some(token), true) = (token, self.penalises()) {
@@ -87,12 +87,18 @@ impl Sampler {
         self.sampling.frequency_penalty != 0.0 || self.sampling.presence_penalty != 0.0
     }
 
-    fn penalise(&self, logits: &[f32], penalised: &mut Vec<f32>) {
-        penalised.clear();
-        penalised.extend_from_slice(logits);
+    /// The logits with the penalties taken off and the barred tokens out of the question.
+    fn bend(&self, logits: &[f32], barred: &[usize], bent: &mut Vec<f32>) {
+        bent.clear();
+        bent.extend_from_slice(logits);
         for (&token, &times) in &self.written {
-            if let Some(logit) = penalised.get_mut(token) {
+            if let Some(logit) = bent.get_mut(token) {
                 *logit -= self.sampling.presence_penalty + self.sampling.frequency_penalty * times as f32;
+            }
+        }
+        for &token in barred {
+            if let Some(logit) = bent.get_mut(token) {
+                *logit = f32::NEG_INFINITY;
             }
         }
     }
@@ -166,7 +172,7 @@ mod tests {
 
     fn draws(sampling: Sampling, logits: &[f32], count: usize) -> Vec<usize> {
         let mut sampler = Sampler::new(sampling);
-        (0..count).map(|_| sampler.pick(logits).unwrap()).collect()
+        (0..count).map(|_| sampler.pick(logits, &[]).unwrap()).collect()
     }
 
     #[test]
@@ -179,8 +185,8 @@ mod tests {
     fn logits_that_are_no_numbers_are_refused() {
         for temperature in [0.0, 1.0] {
             let mut sampler = Sampler::new(Sampling { temperature, ..PLAIN });
-            assert_eq!(sampler.pick(&[f32::NAN, f32::NEG_INFINITY]), None);
-            assert_eq!(sampler.pick(&[]), None);
+            assert_eq!(sampler.pick(&[f32::NAN, f32::NEG_INFINITY], &[]), None);
+            assert_eq!(sampler.pick(&[], &[]), None);
         }
     }
 
@@ -212,6 +218,17 @@ mod tests {
         assert_eq!(largest(Sampling { top_k: 3, ..PLAIN }), Some(2));
         assert_eq!(largest(Sampling { min_p: 0.25, ..PLAIN }), Some(2));
         assert_eq!(largest(Sampling { temperature: 0.01, ..PLAIN }), Some(0));
+    }
+
+    #[test]
+    fn barred_tokens_are_never_picked() {
+        for temperature in [0.0, 1.0] {
+            let mut sampler = Sampler::new(Sampling { temperature, presence_penalty: 0.1, ..PLAIN });
+            for _ in 0..200 {
+                assert_ne!(sampler.pick(&[9.0, 0.0, 0.5], &[0, 7]), Some(0));
+            }
+            assert_eq!(sampler.pick(&[9.0], &[0]), None);
+        }
     }
 
     #[test]

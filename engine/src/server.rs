@@ -119,6 +119,7 @@ impl Service {
             max_tokens: request.max_tokens.map_or(room, |asked| asked.min(room)),
             sampling: request.sampling.clone(),
             stops: request.stops.clone(),
+            ignore_eos: request.ignore_eos,
             reuse: request.reuse,
         };
         Ok((request, job))

@@ -97,6 +97,17 @@ async fn the_seed_decides_a_random_answer() {
 }
 
 #[tokio::test]
+async fn an_answer_may_be_kept_from_ending() {
+    let address = shared().await;
+    let hello = "Reply with one word: hello.";
+    let (_, ended) = chat(&address, &ask_with(hello, 200, json!({}))).await;
+    assert_eq!(ended["choices"][0]["finish_reason"], "stop", "{ended}");
+    let (_, kept) = chat(&address, &ask_with(hello, 200, json!({"ignore_eos": true}))).await;
+    assert_eq!(kept["choices"][0]["finish_reason"], "length");
+    assert_eq!(kept["usage"]["completion_tokens"], 200);
+}
+
+#[tokio::test]
 async fn a_prompt_begun_before_is_not_read_again() {
     let address = support::start(support::options()).await;
     let system = "You are a careful assistant. ".repeat(20);

@@ -16,9 +16,9 @@ use tollgate_tests::within;
 use crate::real::{config, ready, worker_of};
 use crate::stage::{POLICY, budget, receipts, verified};
 
-/// A stream that goes on for a while.
+/// A stream of exactly so many tokens, whatever the model would rather do.
 fn long(max_tokens: u32) -> Value {
-    json!({"model": "auto", "max_tokens": max_tokens, "temperature": 1.5, "stream": true,
+    json!({"model": "auto", "max_tokens": max_tokens, "ignore_eos": true, "temperature": 1.5, "stream": true,
            "stream_options": {"include_usage": true},
            "messages": [{"role": "user", "content": "Count upwards from 1 and never stop."}]})
 }

@@ -15,6 +15,8 @@ pub(crate) struct Job {
     pub(crate) sampling: Sampling,
     /// Texts that end the answer.
     pub(crate) stops: Vec<String>,
+    /// Whether the model may not end the answer itself.
+    pub(crate) ignore_eos: bool,
     /// Whether KV cells of an earlier prompt with the same beginning may be used again.
     pub(crate) reuse: bool,
 }

@@ -102,7 +102,8 @@ impl Slot {
     /// the request has ended.
     pub(super) fn write(&mut self, model: &Model, logits: &[f32]) -> Option<Duration> {
         let run = self.run.as_mut()?;
-        let picked = run.sampler.pick(logits).and_then(|token| i32::try_from(token).ok()).map(Token);
+        let barred = if run.submitted.job.ignore_eos { model.ends() } else { &[] };
+        let picked = run.sampler.pick(logits, barred).and_then(|token| i32::try_from(token).ok()).map(Token);
         let Some(token) = picked else { return self.fail(Failure::NoLogits) };
         run.written += 1;
         if model.ends_answer(token) {

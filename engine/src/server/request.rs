@@ -22,6 +22,8 @@ pub(crate) struct ChatRequest {
     pub(crate) stops: Vec<String>,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
+    /// Whether the model may not end the answer itself, for load tests (`ignore_eos`, as llama.cpp and vLLM call it).
+    pub(crate) ignore_eos: bool,
     /// Whether an earlier prompt's KV cells may serve (llama.cpp's `cache_prompt`).
     pub(crate) reuse: bool,
 }
@@ -47,6 +49,7 @@ impl ChatRequest {
                 Some(options) => options.flag("include_usage")?.unwrap_or(false),
                 None => false,
             },
+            ignore_eos: fields.flag("ignore_eos")?.unwrap_or(false),
             reuse: fields.flag("cache_prompt")?.unwrap_or(true),
         })
     }
@@ -151,6 +154,7 @@ mod tests {
         let request = with("ignored_field", json!({"a": 1})).unwrap();
         assert_eq!(request.messages, [Message { role: "user", content: "hi".to_owned() }]);
         assert_eq!((request.max_tokens, request.stream, request.reuse), (None, false, true));
+        assert!(!request.ignore_eos);
         assert_eq!(request.sampling, Sampling::default());
         assert!(with("temperature", json!(null)).is_ok(), "null counts as absent");
     }
@@ -161,14 +165,14 @@ mod tests {
             "messages": [{"role": "user", "content": "hi"}],
             "max_tokens": 7, "max_completion_tokens": 5, "temperature": 0, "top_p": 0.5, "top_k": -1, "seed": -1,
             "stop": ["a", "b"], "stream": true, "stream_options": {"include_usage": true}, "n": 1,
-            "tools": [], "response_format": {"type": "text"}, "cache_prompt": false,
+            "tools": [], "response_format": {"type": "text"}, "cache_prompt": false, "ignore_eos": true,
         }))
         .unwrap();
         assert_eq!(request.max_tokens, Some(5));
         assert_eq!(request.sampling.seed, Some(u64::MAX));
         assert_eq!((request.sampling.temperature, request.sampling.top_k), (0.0, 0));
         assert_eq!(request.stops, ["a", "b"]);
-        assert!(request.stream && request.include_usage && !request.reuse);
+        assert!(request.stream && request.include_usage && !request.reuse && request.ignore_eos);
     }
 
     #[test]
