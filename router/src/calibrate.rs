@@ -20,7 +20,7 @@ mod tests;
 
 pub use calibration::{Calibration, CalibrationError, Reads};
 pub use inputs::Inputs;
-pub(crate) use inputs::{InputsView, values};
+pub(crate) use inputs::{InputsView, VALUES, values};
 pub use measure::{Figure, Quality};
 
 use serde::Serialize;

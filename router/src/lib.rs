@@ -1,9 +1,10 @@
 //! Turns a request into a score, and a score into a decision.
 //!
-//! Two halves that meet in [`Score`]: `task`, `features` and `classify` read text and run the ONNX
+//! Two halves that meet in [`Score`]: `task`, `features`, `bag`, `graph`, `links` and `classify` read text and run the ONNX
 //! graph (`calibrate` fits what it says to a user's own outcomes); `catalog`, `filter`, `objective` and `decision` are pure arithmetic over a checked policy.
 //! Nothing here does network I/O, reads a clock for a decision, or keeps state between requests.
 
+mod bag;
 pub mod calibrate;
 pub mod catalog;
 pub mod classify;
@@ -13,6 +14,8 @@ pub mod error;
 mod facts;
 pub mod features;
 mod filter;
+mod graph;
+mod links;
 mod memo;
 mod objective;
 pub mod quality;

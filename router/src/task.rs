@@ -46,6 +46,8 @@ pub(crate) struct Passage<'a> {
 
 /// A turn of at most this many words may be a follow-up that leans on what came before it.
 const FOLLOW_UP_WORDS: usize = 8;
+/// A longer turn is a task on its own whatever its words are.
+const FOLLOW_UP_BYTES: usize = 400;
 /// A task reaches back over at most this many follow-ups.
 const LONGEST_LEAN: usize = 6;
 /// What a system prompt's words count beside the user's.
@@ -100,6 +102,9 @@ impl<'a> Task<'a> {
 ///
 /// Scripts without spaces put a word in two or three characters, so there characters are counted.
 fn leans(text: &str) -> bool {
+    if text.len() > FOLLOW_UP_BYTES {
+        return false;
+    }
     let words = text.split_whitespace().count();
     let wide = text.chars().filter(|c| *c as u32 >= 0x2E80).count();
     words + wide / 2 <= FOLLOW_UP_WORDS

@@ -196,11 +196,67 @@ fn what_does_not_fit_is_refused_with_the_fix() {
     let folder = tempfile::tempdir().unwrap();
     let missing = Scorer::load_graph(&library(), &folder.path().join("none.onnx"), 1).unwrap_err();
     assert!(matches!(missing, RouterError::GraphUnreadable { .. }), "{missing}");
-    let garbage = folder.path().join("garbage.onnx");
-    std::fs::write(&garbage, b"not a graph").unwrap();
-    let refused = Scorer::load_graph(&library(), &garbage, 1).unwrap_err();
-    assert!(matches!(refused, RouterError::GraphMismatch { .. }), "{refused}");
-    assert!(refused.to_string().contains("make train"), "{refused}");
+    let refused = |graph: &[u8], table: &[u8]| {
+        let path = folder.path().join("other.onnx");
+        std::fs::write(&path, graph).unwrap();
+        std::fs::write(path.with_extension("table"), table).unwrap();
+        let refused = Scorer::load_graph(&library(), &path, 1).unwrap_err();
+        assert!(matches!(refused, RouterError::GraphMismatch { .. }), "{refused}");
+        assert!(refused.to_string().contains("make train"), "{refused}");
+        refused.to_string()
+    };
+    let (graph, table) = (part("router.onnx"), part("router.table"));
+    refused(b"not a graph", &table);
+    let mut other = table.clone();
+    other[5000] ^= 1;
+    for other in [other.as_slice(), &table[1..], b"no table"] {
+        assert!(refused(&graph, other).contains("belongs to another graph"));
+    }
+}
+
+/// A file of the shipped graph.
+fn part(name: &str) -> Vec<u8> {
+    std::fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("model").join(name)).unwrap()
+}
+
+#[test]
+fn the_shipped_graph_loads_as_a_file_too() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("model/router.onnx");
+    // Its table's hash is checked here, as it is not for the one that is built in.
+    let loaded = Scorer::load_graph(&library(), &path, 1).unwrap();
+    let text = "Explain the borrow checker to a C++ programmer.";
+    assert_eq!(loaded.score(&Task::prompt(text)).unwrap().p_small.to_bits(), score(text).p_small.to_bits());
+}
+
+#[test]
+fn the_gateway_says_what_training_said() {
+    #[derive(serde::Deserialize)]
+    struct Example {
+        prompt: String,
+        p_small: f32,
+        p_large: f32,
+        difficulty: f32,
+        p50: f32,
+        p90: f32,
+        domain: String,
+    }
+    let mut examples = 0;
+    for line in include_str!("../model/examples.jsonl").lines() {
+        let wanted: Example = serde_json::from_str(line).unwrap();
+        let found = score(&wanted.prompt);
+        // Training reckons without the table's 8 bits.
+        let near = |found: f32, wanted: f32| (found - wanted).abs() < 0.02;
+        assert!(
+            near(found.p_small, wanted.p_small) && near(found.p_large, wanted.p_large),
+            "{line}\n{found:?}"
+        );
+        assert!(near(found.difficulty, wanted.difficulty), "{line}\n{found:?}");
+        assert!((found.output.p50 as f32 / wanted.p50 - 1.0).abs() < 0.1, "{line}\n{found:?}");
+        assert!((found.output.p90 as f32 / wanted.p90 - 1.0).abs() < 0.1, "{line}\n{found:?}");
+        assert_eq!(found.domain, wanted.domain, "{line}");
+        examples += 1;
+    }
+    assert!(examples >= 20, "{examples} examples");
 }
 
 #[test]

@@ -20,7 +20,7 @@ def features(program, prompts, folder):
     weights = np.fromfile(folder / "weights.f32", np.float32)
     dense = np.fromfile(folder / "dense.f32", np.float32).reshape(-1, spec["dense_count"])
     bag = sp.csr_array((weights, ids, offsets), shape=(len(prompts), spec["buckets"]))
-    bag.sum_duplicates()
+    bag.sort_indices()
     return bag, dense, spec
 
 

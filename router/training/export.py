@@ -1,9 +1,14 @@
 """Writes the trained network as an ONNX graph, and checks that ONNX Runtime computes the same.
 
-The table is 8-bit with one scale a column. Three more columns say, per n-gram, whether training kept
-it, whether it is a kept word, and whether it is a word: the bag is brought to unit length over what is
-known, and the share of known words tells unfamiliar texts.
+The graph is the network alone, in few nodes, since each costs about a microsecond: sums of table rows, the heads, the
+distance to each training cell. What each n-gram weighs is reckoned before it (router/src/bag.rs), and what the heads
+come to after it: chances, difficulty, familiarity (router/src/links.rs); both have their constants in the metadata.
+
+The tables lie beside the graph and are inputs of it, so that all sessions read one copy (of external data, ONNX Runtime
+makes a copy a session): 8-bit numbers, the learned rows of all n-grams, then for the words the rows of their meaning and
+one weight each, then a bit for each n-gram that training kept.
 """
+import hashlib
 import json
 
 import numpy as np
@@ -13,9 +18,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 import model as models
 import net as nets
-
-FAMILIAR_WITHIN = 1.0
-
 
 class Graph:
     """Collects nodes and constants."""
@@ -35,109 +37,87 @@ class Graph:
         self.nodes.append(helper.make_node(op, list(inputs), [out], **attributes))
         return out
 
-    def split(self, x, *sizes, names=None):
-        """Columns of a row, by how many each part has."""
-        self.count += 1
-        outs = [(names or {}).get(i, f"split{self.count}_{i}") for i in range(len(sizes))]
-        self.nodes.append(helper.make_node("Split", [x, self.constant(sizes, np.int64)], outs, axis=1))
-        return outs
-
-    def bend_all(self, x, lines):
-        """Each column by its own (slope, shift)."""
-        slopes, shifts = np.array(list(lines)).T
-        return self.add("Add", self.add("Mul", x, self.constant(slopes[None])), self.constant(shifts[None]))
+    def sum(self, table, rows, weights):
+        """The weighted sum of some rows of an 8-bit table."""
+        return self.add("MatMul", weights, self.add("Cast", self.add("Gather", table, rows), to=TensorProto.FLOAT))
 
 
-def quantised(net, words, meaning, mass):
-    """(8-bit table: learned columns, meaning, its weight, three marks; scale of each learned column)."""
+def tables(net, words, meaning, mass):
+    """(8-bit learned rows, their scale, rows of the words' meanings, the words' weights, bits of what was kept)."""
     table = net.p["table"]
-    scale = np.maximum(np.abs(table).max(0) / 127, 1e-9)
-    marks = np.zeros((len(table), 3), np.int8)
-    marks[:, 0] = net.kept
-    marks[:words, 1] = net.kept[:words]
-    marks[:words, 2] = 1
-    return np.concatenate([np.rint(table / scale).astype(np.int8), meaning, mass[:, None], marks], axis=1), scale.astype(np.float32)
+    scale = float(np.abs(table).max() / 127)
+    if np.any(meaning[mass == 0]) or np.any(meaning[words:]) or np.any(table[~net.kept]):
+        raise SystemExit("a row that is never read is not empty")
+    return np.rint(table / scale).astype(np.int8), scale, meaning[:words], mass[:words], np.packbits(net.kept, bitorder="little")
 
 
-def build(net, data, shape, metadata):
-    """The graph as an ONNX model. `shape` has the difficulty's weights and the familiarity's cells."""
+def build(net, data, shape, facts, path):
+    """Writes the graph to `path` and its tables beside it. `shape` has the familiarity's cells."""
     g = Graph()
-    spec, (meaning, unit, mass) = data.spec, data.meaning
-    table, scale = quantised(net, spec["word_buckets"], meaning, mass)
-    size, wide = net.size, net.size + meaning.shape[1]
-    rows = g.add("Cast", g.add("Gather", g.constant(table, np.int8), "ids"), to=TensorProto.FLOAT)
-    learned, means, mass = g.split(g.add("MatMul", "weights", rows_of(g, rows, 0, wide + 1)), size, wide - size, 1)
-    kept, known, word = g.split(g.add("MatMul", g.add("Mul", "weights", "weights"), rows_of(g, rows, wide + 1, wide + 4)), 1, 1, 1)
-    floor = g.constant([[1e-6]])
-    bag = g.add("Div", g.add("Mul", learned, g.constant(scale[None])), g.add("Sqrt", g.add("Max", kept, floor)))
-    means = g.add("Div", g.add("Mul", means, g.constant([[unit * 127]])), g.add("Max", mass, g.constant([[1e-3]])))
-    counts = g.add("Clip", g.add("Mul", g.add("Sub", "dense", g.constant(data.mean[None])), g.constant(1 / data.deviation[None])), g.constant(-4), g.constant(4))
-    u = g.add("Concat", bag, counts, means, axis=1)
+    learned, scale, meaning, mass, kept = tables(net, data.spec["word_buckets"], *data.meaning[::2])
+    path.with_suffix(".table").write_bytes(b"".join(part.tobytes() for part in (learned, meaning, mass, kept)))
+    bag, means = g.sum("learned", "ids", "weights"), g.sum("meaning", "words", "shares")
+    u = g.add("Concat", bag, "counts", means, axis=1)
     h = g.add("Relu", g.add("Gemm", u, g.constant(net.p["w1"]), g.constant(net.p["b1"])))
-    # The heads' score is one more output, linear in what follows the bag.
-    heads = np.concatenate([np.zeros(net.p["w2"].shape[0] + size), net.rank])[:, None]
-    last = np.concatenate([np.concatenate([net.p["w2"], net.p["w3"]]), heads], axis=1)
-    o = g.add("Gemm", g.add("Concat", h, u, axis=1), g.constant(last), g.constant(np.append(net.p["b2"], 0)))
-    easiness, slope, lengths, _, domains, heads = g.split(o, 1, 1, 2, nets.DOMAIN - nets.STEPS, o_width(net) - nets.DOMAIN, 1, names={4: "domains"})
-    chances = g.bend_all(g.add("Concat", easiness, g.add("Add", easiness, g.add("Softplus", slope)), axis=1), shape["platt"].values())
-    small, bent = g.split(g.add("Sigmoid", chances), 1, 1)
-    large = g.add("Max", small, bent)
-    hard = g.add("Sigmoid", difficulty(g, data.config, easiness, g.add("Sub", large, small), heads))
-    unknown = g.add("Sub", g.constant([[1.0]]), g.add("Div", known, g.add("Max", word, floor)))
-    # Squared distance to the nearest cell: |u|^2 - 2 u.c + |c|^2.
+    # The ranking score is one more head, linear in what follows the bag; helpers of training are left out.
+    rank = np.concatenate([np.zeros(len(net.p["w2"]) + net.size), net.rank])[:, None]
+    last = np.concatenate([np.concatenate([net.p["w2"], net.p["w3"]]), rank], axis=1)
+    served = [nets.EASINESS, nets.SLOPE, nets.MEDIAN, nets.HIGH, last.shape[1] - 1, *range(nets.DOMAIN, last.shape[1] - 1)]
+    g.add("Gemm", g.add("Concat", h, u, axis=1), g.constant(last[:, served]), g.constant(np.append(net.p["b2"], 0)[served]), out="heads")
+    # Squared distances to the cells: |u|^2 - 2 u.c + |c|^2.
     cells = shape["cells"]
-    square = g.add("ReduceSum", g.add("Mul", u, u), g.constant([1], np.int64), keepdims=1)
-    nearest = g.add("Add", square, g.add("ReduceMin", g.add("Gemm", u, g.constant(-2 * cells.T), g.constant((cells ** 2).sum(1))), g.constant([1], np.int64), keepdims=1))
-    distance = g.add("ReduceMax", g.add("Mul", g.add("Concat", nearest, unknown, axis=1), g.constant([[1 / shape["far"], 1 / shape["unknown"]]])), g.constant([1], np.int64), keepdims=1)
-    g.add("Concat", small, large, hard, lengths, distance, axis=1, out="scores")
-    return model(g, spec, o_width(net) - nets.DOMAIN, metadata)
+    square = g.add("ReduceSumSquare", u, g.constant([1], np.int64), keepdims=1)
+    g.add("Add", square, g.add("Gemm", u, g.constant(-2 * cells.T), g.constant((cells ** 2).sum(1))), out="distances")
+    value = lambda name, kind, shape: helper.make_tensor_value_info(name, kind, shape)
+    inputs = [value("learned", TensorProto.INT8, learned.shape), value("ids", TensorProto.INT32, ["n"]), value("weights", TensorProto.FLOAT, [1, "n"]),
+              value("meaning", TensorProto.INT8, meaning.shape), value("words", TensorProto.INT32, ["m"]), value("shares", TensorProto.FLOAT, [1, "m"]),
+              value("counts", TensorProto.FLOAT, [1, len(data.mean)])]
+    outputs = [value("heads", TensorProto.FLOAT, [1, len(served)]), value("distances", TensorProto.FLOAT, [1, len(cells)])]
+    graph = helper.make_graph(g.nodes, "router", inputs, outputs, g.constants)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9, producer_name="tollgate")
+    scales = {"learned": learned.shape[1], "learned_scale": scale, "meaning": meaning.shape[1], "meaning_scale": float(data.meaning[1]) * 127,
+              "mean": data.mean.tolist(), "deviation": data.deviation.tolist()}
+    facts = facts | {"bag": json.dumps(scales), "table_sha256": hashlib.sha256(path.with_suffix(".table").read_bytes()).hexdigest()}
+    helper.set_model_props(made, {key: str(text) for key, text in facts.items()})
+    onnx.checker.check_model(made)
+    path.write_bytes(made.SerializeToString())
 
 
-def rows_of(g, x, start, end):
-    """Columns of a matrix of many rows."""
-    return g.add("Slice", x, *(g.constant([v], np.int64) for v in (start, end, 1)))
+def metadata(data, shape, quality):
+    """What the gateway needs to know of the graph."""
+    spec = data.spec
+    links = {"platt": data.platt, "difficulty": difficulty(data.config), "far": shape["far"], "unknown": shape["unknown"]}
+    return {"features": spec["features"], "dense": spec["dense"], "domains": spec["domains"], "quality": json.dumps(quality), "links": json.dumps(links)}
 
 
-def difficulty(g, config, easiness, gap, heads):
-    """The logit of difficulty, as in Predicted.difficulty: four bends at once, and the heads."""
+def difficulty(config):
+    """The logit of difficulty, as in Predicted.difficulty: bends of single numbers, and the rank head."""
     weights, length = config["difficulty"], config["rank"]["length"]
     rank = weights["rank"]
-    words = rows_of(g, "dense", models.WORDS, models.WORDS + 1)
-    parts = [(weights["easy"]["sharp"], weights["easy"]["from"], weights["easy"]["share"]), (weights["wide"]["sharp"], weights["wide"]["from"], weights["wide"]["share"]),
-             (2.0, np.log(length["from"]), rank * length["share"]), (4.0, np.log(length["until"]), -rank * length["share"] * length["fall"])]
-    bent = g.add("Softplus", g.bend_all(g.add("Concat", easiness, gap, words, words, axis=1), [(sharp, -sharp * start) for sharp, start, _ in parts]))
-    return g.add("Gemm", g.add("Concat", bent, heads, gap, axis=1), g.constant([[share / sharp] for sharp, _, share in parts] + [[rank], [weights["gap"]]]), g.constant([weights["bias"]]))
+    bends = [{"of": "easiness", **weights["easy"]}, {"of": "gap", **weights["wide"]},
+             {"of": "length", "sharp": 2.0, "from": np.log(length["from"]), "share": rank * length["share"]},
+             {"of": "length", "sharp": 4.0, "from": np.log(length["until"]), "share": -rank * length["share"] * length["fall"]}]
+    return {"bias": weights["bias"], "gap": weights["gap"], "rank": rank, "bends": bends}
 
 
-def o_width(net):
-    return len(net.p["b2"])
-
-
-def model(g, spec, domains, metadata):
-    value = lambda name, kind, shape: helper.make_tensor_value_info(name, kind, shape)
-    inputs = [value("ids", TensorProto.INT32, ["n"]), value("weights", TensorProto.FLOAT, [1, "n"]), value("dense", TensorProto.FLOAT, [1, spec["dense_count"]])]
-    outputs = [value("scores", TensorProto.FLOAT, [1, 6]), value("domains", TensorProto.FLOAT, [1, domains])]
-    graph = helper.make_graph(g.nodes, "router", inputs, outputs, g.constants)
-    built = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9, producer_name="tollgate")
-    helper.set_model_props(built, {key: str(text) for key, text in metadata.items()})
-    onnx.checker.check_model(built)
-    return built
-
-
-def metadata(spec, quality):
-    return {"features": spec["features"], "dense": spec["dense"], "domains": spec["domains"], "quality": json.dumps(quality), "familiar_within": FAMILIAR_WITHIN}
-
-
-def run(path, bag, raw):
-    """The graph's scores for rows of raw features, by ONNX Runtime."""
+def run(path, net, data, rows):
+    """(heads, distance to the nearest cell) for rows of the data, by ONNX Runtime on what bag.rs gives it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options)
-    scores = []
-    for i in range(bag.shape[0]):
-        row = bag[[i]]
-        ids, weights = row.indices.astype(np.int32), row.data[None].astype(np.float32)
-        if not len(ids):
-            ids, weights = np.zeros(1, np.int32), np.zeros((1, 1), np.float32)
-        scores.append(session.run(["scores"], {"ids": ids, "weights": weights, "dense": raw[i:i + 1]})[0][0])
-    return np.array(scores)
+    (learned, scale, meaning, mass, _), unit = tables(net, data.spec["word_buckets"], *data.meaning[::2]), data.meaning[1]
+    counts = np.clip((data.raw - data.mean) / data.deviation, -4, 4).astype(np.float32)
+    some = lambda ids, weights: (ids.astype(np.int32), weights[None].astype(np.float32)) if len(ids) else (np.zeros(1, np.int32), np.zeros((1, 1), np.float32))
+    heads, near = [], []
+    for i in rows:
+        row = data.bag[[i]]
+        ids, weights = row.indices, row.data
+        kept = net.kept[ids]
+        named = (ids < len(mass)) & (mass[np.minimum(ids, len(mass) - 1)] != 0)
+        ids, weights, words, shares = ids[kept], weights[kept], ids[named], weights[named]
+        ids, weights = some(ids, weights * scale / np.sqrt(max((weights ** 2).sum(), 1e-6)))
+        words, shares = some(words, shares * unit * 127 / max((shares * mass[words]).sum(), 1e-3))
+        said, distances = session.run(["heads", "distances"], {"learned": learned, "ids": ids, "weights": weights, "meaning": meaning, "words": words, "shares": shares, "counts": counts[i:i + 1]})
+        heads.append(said[0])
+        near.append(distances.min())
+    return np.array(heads), np.array(near)

@@ -6,6 +6,7 @@ says why. A source not named here at all is an error, so that new data is judged
 import json
 from pathlib import Path
 
+import documents
 import everyday
 import exam
 
@@ -148,7 +149,7 @@ def load(folder):
                              "outcomes": outcomes, "effort": effort(source, raw.get("effort")), "steps": raw.get("steps") if "gsm8k" in source.lower() else None,
                              "level": raw.get("level") if "math" in source.lower() else None,
                              "pair": (raw.get("weak_correct"), raw.get("strong_correct"))})
-    for row in [*everyday.rows(), *exam.rows()]:
+    for row in [*everyday.rows(), *documents.rows(), *exam.rows()]:
         rows.append({**row, "tokens_kind": "judgement", "outcomes": {}, "effort": None, "steps": None, "level": None, "pair": (None, None),
                      "soft": (row["p_small"], row["p_large"])})
     return rows, excluded

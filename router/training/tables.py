@@ -121,7 +121,7 @@ def page(benches, learned, robustness, latency, load):
               table(["change", "flips at the default policy", "flips at the median difficulty"], [(kind, *map(ranged, sides)) for kind, sides in flips.items()])]
     parts += ["", "## Latency and memory", "", times(latency), "",
               f"A thousand prompts of 100 words, JSON line to JSON line, one thread: {latency['thousand_s']:.3f} s. The first session takes {latency['first_session_mb']:.1f} MB, "
-              f"a second {latency['second_session_mb']:.1f} MB. Load average of the machine meanwhile: {load:.1f}.", "", NOTES]
+              f"each further one {latency['further_session_mb']:.1f} MB. Load average of the machine meanwhile: {load:.1f}.", "", NOTES]
     return "\n".join(parts) + "\n"
 
 

@@ -10,7 +10,8 @@ cache=${TOLLGATE_CACHE:-$HOME/.cache/tollgate}/training
 training_venv "$here/requirements.txt"
 root=$(cd "$here/../.." && pwd)
 # The library embeds the graph at compile time; any file will do while features are extracted.
-[[ -e $root/router/model/router.onnx ]] || { mkdir -p "$root/router/model"; : > "$root/router/model/router.onnx"; }
+mkdir -p "$root/router/model"
+touch -a "$root/router/model/router.onnx" "$root/router/model/router.table"
 (cd "$root" && cargo build --release --locked --quiet -p tollgate-router --bin router-features)
 target=${CARGO_TARGET_DIR:-$root/target}
 # One thread: sums in one order, so that the graph comes out the same.

@@ -1,13 +1,14 @@
 //! What a calibrated head reads of a task: the hashed n-grams, and one row of values.
 //!
-//! The values are the graph's own outputs, its embedding where it has one, and the dense counts. They are
-//! brought to one scale by the labels' means and deviations. A graph with more outputs needs no change
-//! here: the row gets longer, and a calibration is bound to its graph anyway.
+//! The values are what the graph's heads say and the dense counts, brought to one scale by the labels' means and
+//! deviations.
 
 use serde::{Deserialize, Serialize};
 
 use super::logistic::logit;
+use crate::classify::DOMAINS;
 use crate::features::DENSE;
+use crate::links::{Heads, Said};
 
 /// One task as a head reads it.
 #[derive(Clone, Debug, Default)]
@@ -46,16 +47,19 @@ impl Inputs {
     }
 }
 
+/// How many values there are.
+pub(crate) const VALUES: usize = 5 + DOMAINS.len() + DENSE;
+
 /// Writes the row of values: logits of p(small) and p(large), their difference, the lengths' logarithms, the
-/// domains' probabilities, the embedding, the dense counts. The first two places are the heads' own outputs.
-pub(crate) fn values(scalars: &[f32], domains: &[f32], embedding: &[f32], dense: &[f32], to: &mut Vec<f32>) {
+/// domains' probabilities, the dense counts. The first two places are the heads' own outputs.
+pub(crate) fn values(said: &Said, heads: &Heads, dense: &[f32], to: &mut Vec<f32>) {
+    let Said { p_small, p_large, .. } = *said;
+    let domains = &heads.domains;
     to.clear();
-    let [small, large, _, median, high, ..] = scalars else { return };
-    to.extend([logit(*small), logit(*large), large - small, *median, *high]);
+    to.extend([logit(p_small), logit(p_large), p_large - p_small, heads.log_p50, heads.log_p90]);
     let most = domains.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f32 = domains.iter().map(|value| (value - most).exp()).sum();
     to.extend(domains.iter().map(|value| (value - most).exp() / sum));
-    to.extend(embedding);
     to.extend(dense);
 }
 

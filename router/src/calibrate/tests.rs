@@ -2,7 +2,9 @@
 
 use super::shuffle::Shuffle;
 use super::*;
+use crate::classify::DOMAINS;
 use crate::features::DENSE;
+use crate::links::{self, Heads};
 
 /// Tasks of a few words; the first word says whether the small model is up to it, dense count 1 how long it is.
 fn examples(count: usize, seed: u64, told_by_word: bool) -> Vec<Example> {
@@ -17,7 +19,18 @@ fn examples(count: usize, seed: u64, told_by_word: bool) -> Vec<Example> {
         let mut dense = [0.0; DENSE];
         dense[1] = length;
         let mut row = Vec::new();
-        values(&[p_small, 0.8, 0.5, 4.0, 5.0, 0.0], &[0.0; 8], &[], &dense, &mut row);
+        let heads =
+            Heads { log_p50: 4.0, log_p90: 5.0, domains: vec![0.0; DOMAINS.len()], ..Heads::default() };
+        let said = links::Said {
+            p_small,
+            p_large: 0.8,
+            difficulty: 0.5,
+            domain: 0,
+            p50: 55,
+            p90: 148,
+            familiar: true,
+        };
+        values(&said, &heads, &dense, &mut row);
         let inputs = Inputs {
             ids: vec![word, 1000 + chance.below(300) as i32, 2000 + chance.below(300) as i32],
             weights: vec![0.577; 3],

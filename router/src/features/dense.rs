@@ -6,6 +6,9 @@
 /// How many dense features there are.
 pub const DENSE: usize = 30;
 
+/// Where the natural logarithm of 1 + words is.
+pub(crate) const LOG_WORDS: usize = 1;
+
 /// What each dense feature is, in order; the names are checked against the graph when it is loaded.
 pub const DENSE_NAMES: [&str; DENSE] = [
     "log_shown",
