@@ -15,6 +15,7 @@ pub mod dispatch;
 pub mod draft;
 pub(crate) mod headers;
 pub mod intake;
+pub(crate) mod lanes;
 pub mod layer;
 pub mod plan;
 pub mod relay;

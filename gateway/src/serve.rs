@@ -74,7 +74,8 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`] for whatever keeps it from starting, or the ledger's trouble at the end.
 pub fn run(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), ServeError> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config, ready))
+    // Requests have threads of their own; here is only what goes on beside them.
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(config, ready))
 }
 
 async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), ServeError> {
@@ -128,7 +129,7 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
     tasks.spawn(watch.run(signal(SignalKind::hangup())?));
     tracing::info!(%address, models = app.catalog.models().len(), ledger = %path.display(), "serving");
     ready(address);
-    serve_http(listener, app, asked_to_stop(), config.server.drain_timeout).await;
+    serve_http(listener, app, asked_to_stop(), config.server.drain_timeout).await?;
     for worker in &workers {
         worker.stop().await;
     }

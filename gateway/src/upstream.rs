@@ -26,6 +26,8 @@ use tollgate_engine::supervisor::Engine;
 
 pub use failure::Failure;
 
+use crate::lanes::PerLane;
+
 use breaker::Breaker;
 use unix::UnixConnector;
 
@@ -87,8 +89,8 @@ pub struct Upstream {
 
 #[derive(Debug)]
 enum Link {
-    Tcp(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
-    Unix(Client<UnixConnector, Full<Bytes>>),
+    Tcp(PerLane<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>),
+    Unix(PerLane<Client<UnixConnector, Full<Bytes>>>),
 }
 
 impl Upstream {
@@ -175,8 +177,8 @@ impl Upstream {
             .map_err(|_| Failure::Unreachable { engine: self.name.clone() })?;
         let sent = async {
             match &self.link {
-                Link::Tcp(client) => client.request(request).await,
-                Link::Unix(client) => client.request(request).await,
+                Link::Tcp(client) => client.here().request(request).await,
+                Link::Unix(client) => client.here().request(request).await,
             }
         };
         let outcome = match tokio::time::timeout(self.timeouts.first_byte, sent).await {
@@ -233,12 +235,15 @@ fn bearer(key: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-fn pool<C>(connector: C) -> Client<C, Full<Bytes>>
+/// Connections to one engine, each lane its own.
+fn pool<C>(connector: C) -> PerLane<Client<C, Full<Bytes>>>
 where
     C: hyper_util::client::legacy::connect::Connect + Clone,
 {
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(KEEP_IDLE)
-        .build(connector)
+    PerLane::new(|| {
+        Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(KEEP_IDLE)
+            .build(connector.clone())
+    })
 }
