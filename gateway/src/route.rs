@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use crate::app::App;
@@ -12,6 +13,9 @@ use crate::complete;
 use crate::metrics::Metrics;
 use crate::request::Body;
 use crate::wire::error::{Defect, Fault};
+
+/// What the path of a single model begins with.
+const MODEL: &str = "/v1/models/";
 
 /// Answers a call by its method and path.
 ///
@@ -23,11 +27,15 @@ pub async fn route(app: Arc<App>, call: Call) -> Result<Response<Body>, Fault> {
         (Method::POST, "/v1/chat/completions") => complete::complete(app, call).await,
         (Method::POST, "/v1/decision") => complete::decide(app, call).await,
         (Method::GET | Method::HEAD, "/v1/models") => Ok(json(StatusCode::OK, &models(&app, &call))),
+        (Method::GET | Method::HEAD, path) if path.starts_with(MODEL) => {
+            model(&app, &call).map(|model| json(StatusCode::OK, &model))
+        }
         (Method::GET | Method::HEAD, "/healthz") => Ok(json(StatusCode::OK, &Health { status: "ok" })),
         (Method::GET | Method::HEAD, "/readyz") => Ok(readiness(&app)),
         (Method::GET | Method::HEAD, "/metrics") => metrics(&app),
         (_, "/v1/chat/completions" | "/v1/decision") => Err(Fault::Method { allow: "POST" }),
         (_, "/v1/models" | "/healthz" | "/readyz" | "/metrics") => Err(Fault::Method { allow: "GET" }),
+        (_, path) if path.starts_with(MODEL) => Err(Fault::Method { allow: "GET" }),
         (_, path) => Err(Fault::NoRoute { path: path.chars().take(200).collect(), hint: hint(path) }),
     }
 }
@@ -110,6 +118,18 @@ fn models(app: &App, call: &Call) -> List {
         .chain(models.map(|model| entry(model.name.clone(), &model.engine)))
         .collect();
     List { object: "list", data }
+}
+
+/// One of [`models`], by the name at the path's end.
+fn model(app: &App, call: &Call) -> Result<Entry, Fault> {
+    let name = call.parts.uri.path().strip_prefix(MODEL).unwrap_or_default();
+    let name = percent_decode_str(name).decode_utf8_lossy();
+    let listed = models(app, call).data;
+    listed.into_iter().find(|entry| entry.id == name).ok_or_else(|| {
+        let message =
+            format!("the model {name:?} does not exist or is not for this key; GET /v1/models lists what is");
+        Fault::UnknownModel { message }
+    })
 }
 
 fn metrics(app: &App) -> Result<Response<Body>, Fault> {

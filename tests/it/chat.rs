@@ -124,6 +124,20 @@ async fn the_model_list_shows_the_catalogue() {
         assert!(names.contains(&name), "{names:?}");
     }
     assert_eq!(list["object"], "list");
+    for path in ["/v1/models/small", "/v1/models/%73mall", "/v1/models/auto"] {
+        let model = stage.client().get(path).await;
+        assert_eq!(
+            (model.status.as_u16(), &model.json()["object"]),
+            (200, &Value::from("model")),
+            "{}",
+            model.text()
+        );
+    }
+    let missing = stage.client().get("/v1/models/gpt-9").await;
+    assert_eq!(
+        (missing.status.as_u16(), &missing.json()["error"]["code"]),
+        (404, &Value::from("model_not_found"))
+    );
     assert_eq!(stage.client().get("/healthz").await.status, 200);
     assert_eq!(stage.client().get("/readyz").await.status, 200);
 }
