@@ -68,7 +68,7 @@ impl Source {
         let sessions = (0..sessions.max(1)).map(|_| session(&environment, &self.graph, &self.name));
         let sessions = sessions.collect::<Result<Vec<Session>, RouterError>>()?;
         let metadata = sessions[0].metadata()?;
-        let said = Said { metadata, name: &self.name };
+        let said = Properties { metadata, name: &self.name };
         if let Some(found) = self.table_sha256
             && found != said.value("table_sha256")?
         {
@@ -76,7 +76,7 @@ impl Source {
         }
         let facts = Facts::check(&said)?;
         let bag = Bag::new(said.json("bag")?, self.table).map_err(|reason| mismatch(&self.name, &reason))?;
-        drop(said);
+        drop(said); // It borrows the sessions.
         let bag = Arc::new(bag);
         let new = |session| Network {
             session,
@@ -134,12 +134,12 @@ impl Network {
 }
 
 /// The graph's metadata.
-struct Said<'a> {
+struct Properties<'a> {
     metadata: ModelMetadata<'a>,
     name: &'a str,
 }
 
-impl Said<'_> {
+impl Properties<'_> {
     fn value(&self, key: &str) -> Result<String, RouterError> {
         let value = self.metadata.custom(key);
         value.ok_or_else(|| mismatch(self.name, &format!("it says nothing about {key}")))
@@ -167,7 +167,7 @@ pub(crate) struct Facts {
 
 impl Facts {
     /// Checks the metadata against this build and reads what it carries.
-    fn check(said: &Said<'_>) -> Result<Facts, RouterError> {
+    fn check(said: &Properties<'_>) -> Result<Facts, RouterError> {
         said.expect("features", format!("version {VERSION}, {BUCKETS} buckets"))?;
         said.expect("dense", DENSE_NAMES.join(" "))?;
         said.expect("domains", DOMAINS.join(" "))?;
