@@ -8,7 +8,6 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use tollgate_policies::{Hold, Price, Usage, Usd};
 use tollgate_router::Decision;
@@ -16,10 +15,13 @@ use tollgate_router::Decision;
 use crate::app::App;
 use crate::call::{Call, Fate};
 use crate::draft::draft;
-use crate::ledger::{Attempt, End, HoldRow, LedgerError, Receipt, ReceiptStatus, Timings, Unwritten, now_ms};
+use crate::ledger::{
+    Attempt, End, HoldRow, LedgerError, Receipt, ReceiptStatus, Recording, Timings, Unwritten, now_ms,
+};
 use crate::metrics::Done;
 use crate::plan::Plan;
 use crate::request::Ask;
+use crate::stopwatch::{Stopwatch, micros, millis};
 use crate::upstream::Failure;
 use crate::wire::error::{Fault, Notice};
 use crate::wire::openai::Chat;
@@ -37,17 +39,14 @@ pub struct Booking {
     receipt: Box<Receipt>,
     /// As long as the ledger has no row of the hold: most requests end before it would be worth a write.
     unwritten: Option<Unwritten>,
+    /// The newest row of the hold on its way into the file.
+    recording: Option<Recording>,
     requested: String,
     /// Place in the catalogue of the model that serves.
     serving: usize,
     baseline: usize,
-    began: Instant,
-    sent: Option<Instant>,
-    first_token: Option<Instant>,
-    /// Time spent waiting for engines, waits that are over.
-    waited: Duration,
-    /// Since when an engine is being waited for.
-    waiting: Option<Instant>,
+    /// Where the time goes.
+    pub watch: Stopwatch,
     /// What is charged if the client goes away now.
     produced: Usage,
 }
@@ -73,8 +72,8 @@ pub struct Settled {
 }
 
 impl Booking {
-    /// Books a hold for a decision. A stream's is written at once, for its first bytes reach the client before its
-    /// receipt is written; another's is written by [`Booking::waiting_for`] an engine that takes long.
+    /// Books a hold for a decision. A stream's is written at once, see [`Booking::recorded`]; another's by
+    /// [`Booking::waiting_for`] an engine that takes long.
     ///
     /// # Errors
     /// [`Fault::Ledger`] while the ledger cannot be written; the hold is given back.
@@ -90,17 +89,14 @@ impl Booking {
         let mut booking = Booking {
             receipt: Box::new(draft(app, call, ask, chat, plan, decision, &hold)),
             unwritten: Some(app.ledger.begin().map_err(Fault::Ledger)?),
+            recording: None,
             app: Arc::clone(app),
             hold: Some(hold),
             fate: Arc::clone(&call.fate),
             requested: chat.model.clone().into_owned(),
             serving,
             baseline: decision.baseline,
-            began: call.began,
-            sent: None,
-            first_token: None,
-            waited: Duration::ZERO,
-            waiting: None,
+            watch: Stopwatch::new(call.began),
             produced: Usage { prompt_tokens: plan.prompt_tokens, ..Usage::default() },
         };
         if chat.stream {
@@ -124,9 +120,21 @@ impl Booking {
     }
 
     async fn write_hold(&mut self) -> Result<(), LedgerError> {
-        self.app.ledger.hold(HoldRow::of(&self.receipt)).await?;
+        self.recording = Some(self.app.ledger.hold(HoldRow::of(&self.receipt)).await?);
         self.unwritten = None;
         Ok(())
+    }
+
+    /// Waits until the hold's row, where one was handed over, is in the file: a stream's first bytes reach the client
+    /// long before its receipt is written, and a crash in between must find that money was spent.
+    ///
+    /// # Errors
+    /// [`LedgerError`] while the file cannot be written.
+    pub async fn recorded(&mut self) -> Result<(), LedgerError> {
+        match self.recording.take() {
+            Some(recording) => recording.committed().await,
+            None => Ok(()),
+        }
     }
 
     /// Moves to another model: its worst case, and what was lost before, are held instead if that is more.
@@ -139,7 +147,8 @@ impl Booking {
             hold.raise(needed, now_ms()).map_err(Fault::Budget)?;
             self.receipt.held = needed;
             if self.unwritten.is_none() {
-                self.app.ledger.raise(HoldRow::of(&self.receipt)).await.map_err(Fault::Ledger)?;
+                let raised = self.app.ledger.raise(HoldRow::of(&self.receipt)).await;
+                self.recording = Some(raised.map_err(Fault::Ledger)?);
             }
         }
         self.serving = place;
@@ -149,27 +158,10 @@ impl Booking {
         Ok(())
     }
 
-    /// From now on money may be spent.
-    pub fn sending(&mut self) {
-        self.sent = Some(Instant::now());
-        self.wait();
-    }
-
-    /// From now on the engine is waited for: what passes is its time, not the gateway's.
-    pub fn wait(&mut self) {
-        self.waiting = Some(Instant::now());
-    }
-
-    /// The engine was waited for until now.
-    pub fn answered(&mut self) {
-        self.waited = self.upstream_time();
-        self.waiting = None;
-    }
-
     /// Nothing came of what was sent. Where it may have cost something, that is `estimate`, or for a model paid
     /// by time the time it had.
     pub fn failed(&mut self, failure: &Failure, estimate: Usd) {
-        let engine_us = self.sent.take().map_or(0, |sent| micros(sent.elapsed()));
+        let engine_us = micros(self.watch.failed());
         let cost = match &self.app.catalog.models()[self.serving].price {
             _ if !failure.may_have_cost() => Usd::ZERO,
             Price::Tokens(_) => estimate,
@@ -179,23 +171,6 @@ impl Booking {
         self.app.metrics.lost(&model, self.receipt.team.as_deref(), cost);
         let reason = failure.reason().to_owned();
         self.receipt.attempts.push(Attempt { model, engine, reason, cost });
-    }
-
-    /// Text has come.
-    pub fn token(&mut self) {
-        self.first_token.get_or_insert_with(Instant::now);
-    }
-
-    /// Time in the gateway so far, not waiting for engines.
-    #[must_use]
-    pub fn overhead(&self) -> Duration {
-        self.began.elapsed().saturating_sub(self.upstream_time())
-    }
-
-    /// Time spent waiting for engines so far.
-    #[must_use]
-    pub fn upstream_time(&self) -> Duration {
-        self.waited + self.waiting.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// The receipt as far as it is known.
@@ -295,18 +270,14 @@ impl Booking {
     }
 
     fn time(&mut self) {
-        let total = self.began.elapsed();
+        let watch = &self.watch;
         self.receipt.timings = Timings {
-            overhead_us: micros(total.saturating_sub(self.upstream_time())),
+            overhead_us: micros(watch.overhead()),
             score_us: self.receipt.timings.score_us,
             queue_ms: self.receipt.timings.queue_ms,
-            ttft_ms: self.time_to_first_token().map(millis),
-            total_ms: millis(total),
+            ttft_ms: watch.time_to_first_token().map(millis),
+            total_ms: millis(watch.total()),
         };
-    }
-
-    fn time_to_first_token(&self) -> Option<Duration> {
-        Some(self.first_token?.saturating_duration_since(self.sent?))
     }
 
     /// Counts a request that no model answered, under the route and model that were chosen for it.
@@ -318,8 +289,8 @@ impl Booking {
                 route: &self.receipt.route,
                 selected: &self.receipt.selected,
                 status: code,
-                overhead: self.overhead(),
-                total: self.began.elapsed(),
+                overhead: self.watch.overhead(),
+                total: self.watch.total(),
                 ..Done::default()
             });
         }
@@ -344,17 +315,17 @@ impl Booking {
             output_tokens: receipt.usage.completion_tokens,
             cost: receipt.cost.saturating_sub(lost),
             saved: receipt.saved.saturating_add(lost),
-            overhead: self.overhead(),
-            first_token: self.time_to_first_token(),
-            generation: self.first_token.filter(|_| receipt.stream).map(|first| first.elapsed()),
-            total: self.began.elapsed(),
+            overhead: self.watch.overhead(),
+            first_token: self.watch.time_to_first_token(),
+            generation: self.watch.generation().filter(|_| receipt.stream),
+            total: self.watch.total(),
         });
     }
 
     /// Engine time as the engine reports it, else the time it was waited for.
     fn timed(&self, mut usage: Usage) -> Usage {
         if usage.engine_us == 0 {
-            usage.engine_us = self.sent.map_or(0, |sent| micros(sent.elapsed()));
+            usage.engine_us = micros(self.watch.since_sent());
         }
         usage
     }
@@ -371,7 +342,7 @@ impl Drop for Booking {
         } else {
             (ReceiptStatus::Cancelled, ReceiptStatus::Cancelled.as_str())
         };
-        if self.sent.is_none() {
+        if !self.watch.is_sent() {
             if self.receipt.lost() > Usd::ZERO {
                 return self.close_unserved(status, code);
             }
@@ -388,12 +359,4 @@ impl Drop for Booking {
             self.app.ledger.settle_detached(end);
         }
     }
-}
-
-pub(crate) fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

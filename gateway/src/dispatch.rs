@@ -106,18 +106,18 @@ async fn attempt(
     let model = &route.app.catalog.models()[place];
     let bound = route.decision.verdicts[place].output_cap;
     let rewritten = route.chat.rewrite(body, &model.upstream_model, Some(bound));
-    booking.sending();
+    booking.watch.sending();
     let answer = booking.waiting_for(upstream.chat(rewritten, id)).await;
-    booking.answered();
+    booking.watch.answered();
     let response = answer?;
     let content_type = response.headers().get(CONTENT_TYPE).cloned();
     if route.chat.stream {
         return Ok((content_type, AnswerBody::Stream(response.into_body())));
     }
-    booking.wait();
+    booking.watch.wait();
     let reading = read_whole(response, upstream, route.app.limits.answer_wait);
     let whole = booking.waiting_for(reading).await;
-    booking.answered();
+    booking.watch.answered();
     Ok((content_type, AnswerBody::Whole(whole?)))
 }
 

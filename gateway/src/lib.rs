@@ -25,6 +25,7 @@ pub mod reserve;
 pub mod route;
 pub mod server;
 pub mod stack;
+pub mod stopwatch;
 pub mod upstream;
 pub mod wire;
 

@@ -70,7 +70,7 @@ impl Relay {
         seat: Option<Seat>,
     ) -> Relay {
         // Until the last frame: what the gateway itself takes for a frame is lost in it.
-        booking.wait();
+        booking.watch.wait();
         Relay {
             upstream,
             frames: Frames::default(),
@@ -152,7 +152,7 @@ impl Relay {
         let (meter, out) = (&mut self.meter, &mut self.out);
         let cut = self.frames.push(data, |frame| meter.frame(frame, out, |usage| booking.price(usage)));
         if meter.counted_tokens() > 0 {
-            booking.token();
+            booking.watch.token();
             booking.produced(meter.counted_tokens());
         }
         if meter.failed || cut.is_err() {

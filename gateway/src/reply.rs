@@ -7,13 +7,14 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderVal
 use http::{Response, StatusCode};
 use tollgate_policies::{Usage, Usd};
 
-use crate::booking::{Booking, Outcome, Settled, micros};
+use crate::booking::{Booking, Outcome, Settled};
 use crate::decision;
 use crate::dispatch::{Answer, AnswerBody, Route};
 use crate::layer::admit::Seat;
 use crate::ledger::{ReceiptStatus, now_ms};
 use crate::relay::Relay;
 use crate::request::Body;
+use crate::stopwatch::micros;
 use crate::wire::error::Fault;
 use crate::wire::openai::Answer as Whole;
 use crate::wire::sse::{BYTES_PER_TOKEN, Meter};
@@ -86,7 +87,7 @@ struct Figures {
 impl Figures {
     fn of(booking: &Booking) -> Figures {
         let receipt = booking.receipt();
-        let (overhead, upstream) = (booking.overhead(), booking.upstream_time());
+        let (overhead, upstream) = (booking.watch.overhead(), booking.watch.upstream());
         let mut server_timing = String::with_capacity(64);
         let milliseconds = |us: u64| us as f64 / 1000.0;
         let _infallible = write!(
@@ -117,6 +118,11 @@ pub async fn reply(
 ) -> Result<Response<Body>, Fault> {
     match answer.body {
         AnswerBody::Stream(body) => {
+            if let Err(error) = booking.recorded().await {
+                let fault = Fault::Ledger(error);
+                booking.abandon(&fault.notice());
+                return Err(fault);
+            }
             let figures = Figures::of(&booking);
             head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             let meter = Meter::new(&figures.model, head.route.chat.wants_usage);
@@ -124,7 +130,7 @@ pub async fn reply(
             Ok(head.finish(&figures, answer.content_type, Body::Relay(Box::new(relay))))
         }
         AnswerBody::Whole(body) => {
-            booking.token();
+            booking.watch.token();
             let (body, usage, estimated) = read(&body, &booking);
             let figures = Figures::of(&booking);
             let outcome = Outcome { status: ReceiptStatus::Ok, usage, estimated };

@@ -100,21 +100,21 @@ impl Ledger {
         Ok(Unwritten::new(&self.shared))
     }
 
-    /// Queues a hold to be written; the call need not wait for the disk.
+    /// Queues a hold to be written; whether it is in the file, the returned [`Recording`] tells.
     ///
     /// # Errors
     /// [`LedgerError::Closed`] if the writer has stopped.
-    pub async fn hold(&self, hold: HoldRow) -> Result<(), LedgerError> {
-        self.send(Message::Write(Change::Hold(Box::new(hold)), None)).await
+    pub async fn hold(&self, hold: HoldRow) -> Result<Recording, LedgerError> {
+        self.record(Change::Hold(Box::new(hold))).await
     }
 
     /// Replaces a request's hold in the file by a larger one.
     ///
     /// # Errors
     /// As [`Ledger::begin`] and [`Ledger::hold`].
-    pub async fn raise(&self, hold: HoldRow) -> Result<(), LedgerError> {
+    pub async fn raise(&self, hold: HoldRow) -> Result<Recording, LedgerError> {
         self.writable()?;
-        self.send(Message::Write(Change::Raise(Box::new(hold)), None)).await
+        self.record(Change::Raise(Box::new(hold))).await
     }
 
     fn writable(&self) -> Result<(), LedgerError> {
@@ -135,9 +135,7 @@ impl Ledger {
     /// [`LedgerError::Duplicate`] if the request has a receipt already; [`LedgerError::Stalled`] if it cannot be
     /// written yet (it is kept, and written when that is possible).
     pub async fn settle(&self, end: End) -> Result<(), LedgerError> {
-        let (answer, committed) = oneshot::channel();
-        self.send(Message::Write(Change::Settle(end), Some(answer))).await?;
-        committed.await.map_err(|_| LedgerError::Closed)?
+        self.record(Change::Settle(end)).await?.committed().await
     }
 
     /// Hands over a receipt from where nothing can be awaited (a dropped response body). Never blocks; the
@@ -164,6 +162,12 @@ impl Ledger {
         closed.await.map_err(|_| LedgerError::Closed)?
     }
 
+    async fn record(&self, change: Change) -> Result<Recording, LedgerError> {
+        let (answer, committed) = oneshot::channel();
+        self.send(Message::Write(change, Some(answer))).await?;
+        Ok(Recording(committed))
+    }
+
     async fn send(&self, message: Message) -> Result<(), LedgerError> {
         self.queue.send(message).await.map_err(|_| LedgerError::Closed)
     }
@@ -178,6 +182,21 @@ impl Ledger {
             }
             Err(_) => tracing::error!("a receipt came after the ledger was closed"),
         }
+    }
+}
+
+/// A change on its way into the file. Dropping it changes nothing about that.
+#[derive(Debug)]
+#[must_use = "a change that was not waited for may not be in the file yet"]
+pub struct Recording(oneshot::Receiver<Result<(), LedgerError>>);
+
+impl Recording {
+    /// Returns when the change is committed.
+    ///
+    /// # Errors
+    /// [`LedgerError::Stalled`] if it cannot be written yet; it is kept, and written when that is possible.
+    pub async fn committed(self) -> Result<(), LedgerError> {
+        self.0.await.map_err(|_| LedgerError::Closed)?
     }
 }
 
