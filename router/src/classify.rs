@@ -161,7 +161,7 @@ impl Scorer {
         let calibration = self.calibration.load();
         let (said, calibrated) = self.with_worker(|worker| -> Result<_, RouterError> {
             let said = worker.run(task, &self.facts)?;
-            Ok((said, calibration.as_ref().map(|calibration| calibration.apply(worker.view(said.domain)))))
+            Ok((said, calibration.as_ref().map(|calibration| calibration.apply(worker.view(&said)))))
         })?;
         let mut score = self.facts.score(&said, micros_since(start));
         if let (Some(calibration), Some(calibrated)) = (calibration.as_ref(), calibrated) {
@@ -200,7 +200,7 @@ impl Scorer {
     pub fn example(&self, task: &Task<'_>, label: Label) -> Result<Example, RouterError> {
         self.with_worker(|worker| {
             let said = worker.run(task, &self.facts)?;
-            let inputs = Inputs::from(worker.view(said.domain));
+            let inputs = Inputs::from(worker.view(&said));
             Ok(Example { inputs, score: self.facts.score(&said, 0), label })
         })
     }
@@ -228,18 +228,16 @@ fn micros_since(start: Instant) -> u32 {
 
 impl Worker {
     fn run(&mut self, task: &Task<'_>, facts: &Facts) -> Result<Said, RouterError> {
-        let Worker { network, features, values } = self;
-        features.extract(task);
-        let heads = network.run(features)?;
-        let said = facts.links.said(heads, &features.dense);
-        crate::calibrate::values(&said, heads, &features.dense, values);
-        Ok(said)
+        self.features.extract(task);
+        let heads = self.network.run(&self.features)?;
+        Ok(facts.links.said(heads, &self.features.dense))
     }
 
     /// The task that was run last, as a calibration reads it.
-    fn view(&self, domain: usize) -> InputsView<'_> {
+    fn view(&mut self, said: &Said) -> InputsView<'_> {
+        crate::calibrate::values(said, self.network.heads(), &self.features.dense, &mut self.values);
         let Features { ids, weights, .. } = &self.features;
-        InputsView { ids, weights, values: &self.values, domain }
+        InputsView { ids, weights, values: &self.values, domain: said.domain }
     }
 }
 

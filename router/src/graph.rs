@@ -108,6 +108,11 @@ pub(crate) struct Network {
 }
 
 impl Network {
+    /// What the graph said last.
+    pub(crate) fn heads(&self) -> &Heads {
+        &self.heads
+    }
+
     /// What the graph says of these features.
     pub(crate) fn run(&mut self, features: &Features) -> Result<&Heads, RouterError> {
         let Network { session, bag, bagged, heads } = self;

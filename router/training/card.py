@@ -64,7 +64,7 @@ Mean APGR over left-out sources. The first line is over 13 sources (word count 0
   sources (science, code, arithmetic, common sense) says little about MMLU: law, ethics, accounting, medicine and history have no
   outcomes here, only coarse judgements, and most outcomes come from models that reason in steps, while RouteLLM's answered at once.
 - Transfer to a source that was not in training is weak: see the held-out table, where 0.5 is random and one source's standard error is 0.02 to 0.04.
-- Two chances are calibrated on the training mix. On another mix they are off by a few points, GSM8K's p(small) by 15: check them against your own outcomes.
+- Two chances are calibrated on the training mix. On another mix they are off by a few points, GSM8K's p(small) by 13: check them against your own outcomes.
 - p(large) is measured on RouterBench's three sources alone.
 - English dominates: words of other languages carry little meaning, and each has only a few everyday sentences; Chinese exams besides.
 - Everyday and exam kinds are labelled by judgement, so calibration there is not measured.
