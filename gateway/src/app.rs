@@ -12,6 +12,7 @@ use tollgate_router::{Catalog, Live, Scorer};
 use crate::config::Policies;
 use crate::keys::Keys;
 use crate::ledger::{Ledger, now_ms};
+use crate::learn::Lessons;
 use crate::metrics::{BudgetGauge, Metrics};
 use crate::upstream::Upstream;
 
@@ -53,6 +54,8 @@ pub struct App {
     pub limits: Limits,
     /// Hash of the catalogue's prices.
     pub price_version: String,
+    /// What was learned from the traffic.
+    pub lessons: Lessons,
     /// One permit a request being served.
     pub seats: Arc<Semaphore>,
     draining: AtomicBool,
@@ -102,6 +105,7 @@ impl App {
             keys: parts.keys,
             metrics: parts.metrics,
             limits: parts.limits,
+            lessons: Lessons::default(),
             seats: Arc::new(Semaphore::new(parts.limits.in_flight)),
             draining: AtomicBool::new(false),
         });

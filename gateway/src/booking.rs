@@ -69,6 +69,8 @@ pub struct Settled {
     pub cost: Usd,
     /// The baseline's cost less that.
     pub saved: Usd,
+    /// How it ended.
+    pub status: ReceiptStatus,
 }
 
 impl Booking {
@@ -213,9 +215,10 @@ impl Booking {
     pub async fn settle(mut self, outcome: Outcome) -> Result<Settled, Fault> {
         let ledger = self.app.ledger.clone();
         let Some(end) = self.close(outcome) else {
-            return Ok(Settled { cost: Usd::ZERO, saved: Usd::ZERO });
+            return Ok(Settled { cost: Usd::ZERO, saved: Usd::ZERO, status: outcome.status });
         };
-        let settled = Settled { cost: end.receipt.cost, saved: end.receipt.saved };
+        let Receipt { cost, saved, status, .. } = *end.receipt;
+        let settled = Settled { cost, saved, status };
         ledger.settle(end).await.map_err(Fault::Ledger)?;
         Ok(settled)
     }

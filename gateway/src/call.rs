@@ -91,7 +91,17 @@ impl Call {
     #[must_use]
     pub fn is_paid(&self) -> bool {
         let path = self.parts.uri.path();
-        self.parts.method == Method::POST && path.starts_with("/v1/") && path != "/v1/decision"
+        let free = ["/v1/decision", "/v1/feedback"].contains(&path);
+        self.parts.method == Method::POST && path.starts_with("/v1/") && !free
+    }
+
+    /// A number in 0..1 that is this request's own: what is left to chance is drawn from its id, so that who knows the id
+    /// can tell what was drawn.
+    #[must_use]
+    pub fn draw(&self) -> f64 {
+        // The id ends in random hexadecimal digits; 13 of them are the 52 bits that a double can hold.
+        let digits = self.id.get(self.id.len().saturating_sub(13)..).unwrap_or_default();
+        u64::from_str_radix(digits, 16).map_or(0.0, |bits| bits as f64 / (1u64 << 52) as f64)
     }
 
     /// Time left until the deadline; `None` if there is none.

@@ -11,6 +11,7 @@ use http::Response;
 use crate::app::App;
 use crate::booking::Booking;
 use crate::call::Call;
+use crate::learn::Shadow;
 use crate::plan::Plan;
 use crate::request::{Ask, Body};
 use crate::wire::error::Fault;
@@ -26,10 +27,11 @@ pub async fn complete(app: Arc<App>, mut call: Call) -> Result<Response<Body>, F
     let body = intake::read(&mut call.body, app.limits.body_bytes).await?;
     let chat = Chat::parse(&body)?;
     let ask = Ask::read(&app, &call, &chat)?;
-    let plan = Plan::new(&app, &ask, &chat, call.time_left());
+    let plan = Plan::new(&app, &ask, &chat, call.time_left()).exploring(call.draw());
     let (decision, hold) = reserve::reserve(&app, &ask, &plan, call.time_left()).await?;
     let mut booking = Booking::open(&app, &call, &ask, &chat, &plan, (&decision, hold)).await?;
     let route = dispatch::Route { app: &app, ask: &ask, chat: &chat, plan: &plan, decision: &decision };
+    let shadow = Shadow::draw(&app, &call, &route, &body);
     let answer = dispatch::send(&route, &body, &mut booking, &call.id).await;
     let answer = match answer {
         Ok(answer) => answer,
@@ -38,7 +40,7 @@ pub async fn complete(app: Arc<App>, mut call: Call) -> Result<Response<Body>, F
             return Err(fault);
         }
     };
-    reply::reply(reply::Head::new(&route, &answer), answer, booking, call.seat).await
+    reply::reply(reply::Head::new(&route, &answer), answer, booking, (call.seat, shadow)).await
 }
 
 /// Decides a chat completion request without calling a model: `POST /v1/decision`.

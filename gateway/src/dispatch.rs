@@ -121,7 +121,11 @@ async fn attempt(
     Ok((content_type, AnswerBody::Whole(whole?)))
 }
 
-async fn read_whole(
+/// Reads a whole answer; a body that is none is a failure of the engine's.
+///
+/// # Errors
+/// [`Failure`] naming the engine.
+pub(crate) async fn read_whole(
     response: Response<Incoming>,
     upstream: &Upstream,
     wait: Duration,

@@ -40,7 +40,7 @@ pub fn draft(
         difficulty: Some(f64::from(score.difficulty)),
         p_small: Some(f64::from(score.p_small)),
         p_large: Some(f64::from(score.p_large)),
-        propensity: 1.0,
+        propensity: decision.propensity,
         selected: model.name.clone(),
         model: model.name.clone(),
         engine: model.engine.clone(),
@@ -50,6 +50,7 @@ pub fn draft(
         held: hold.amount(),
         accounts: hold.accounts().iter().map(Account::from).collect(),
         timings: Timings { score_us: u64::from(score.elapsed_us), ..Timings::default() },
+        choice: ask.policy.learn.as_ref().map(|_| decision.choice(score)),
         ..Receipt::default()
     }
 }

@@ -25,6 +25,8 @@ pub struct Plan<'a> {
     /// Prompt tokens, as expected.
     pub prompt_tokens: u64,
     prompt_tokens_upper: u64,
+    /// What exploration draws, 0..1; `None` = it does not explore.
+    draw: Option<f64>,
 }
 
 impl<'a> Plan<'a> {
@@ -52,7 +54,14 @@ impl<'a> Plan<'a> {
             ask,
             chat,
             score,
+            draw: None,
         }
+    }
+
+    /// The same, with the draw that exploration goes by.
+    #[must_use]
+    pub fn exploring(self, draw: f64) -> Plan<'a> {
+        Plan { draw: Some(draw), ..self }
     }
 
     /// The router's decision; `affordable` is what a budget has left, on a second try.
@@ -78,15 +87,23 @@ impl<'a> Plan<'a> {
             affordable: affordable.map(share),
         };
         let live = self.app.live();
-        decide(&self.ask.policy, &self.app.catalog, &live, &self.score, &self.facts(), &needs, 0.0).map_err(
-            |mut none| {
-                // Of a model asked for by name only its own trouble is news.
-                if let Some(pinned) = &self.ask.pinned {
-                    none.verdicts.retain(|verdict| verdict.model == *pinned);
-                }
-                Fault::NoCandidate(none)
-            },
-        )
+        let learn = self.ask.policy.learn.as_ref();
+        let learned = learn.filter(|learn| learn.promote).and_then(|_| self.app.lessons.catalog());
+        let catalog = learned.as_deref().unwrap_or(&self.app.catalog);
+        let decided = decide(&self.ask.policy, catalog, &live, &self.score, &self.facts(), &needs, 0.0);
+        let mut decision = decided.map_err(|mut none| {
+            // Of a model asked for by name only its own trouble is news.
+            if let Some(pinned) = &self.ask.pinned {
+                none.verdicts.retain(|verdict| verdict.model == *pinned);
+            }
+            Fault::NoCandidate(none)
+        })?;
+        if let (Some(learn), Some(draw)) = (learn, self.draw)
+            && decision.quality < 1.0
+        {
+            decision.explore(learn.explore, draw);
+        }
+        Ok(decision)
     }
 
     /// The most the model at `place` can cost this request, all choices together.

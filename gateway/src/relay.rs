@@ -17,6 +17,7 @@ use tollgate_policies::Usage;
 
 use crate::booking::{Booking, Outcome, Settled};
 use crate::layer::admit::Seat;
+use crate::learn::Shadow;
 use crate::ledger::ReceiptStatus;
 use crate::upstream::Failure;
 use crate::wire::error::{Fault, Notice};
@@ -38,8 +39,12 @@ pub struct Relay {
     out: BytesMut,
     phase: Phase,
     engine: String,
+    /// The model that serves, once it has.
+    served: String,
     idle: Duration,
     idle_timer: Pin<Box<Sleep>>,
+    /// Reads along where the request will be asked twice.
+    shadow: Option<Box<Shadow>>,
     /// Freed when the stream ends.
     _seat: Option<Seat>,
 }
@@ -67,7 +72,7 @@ impl Relay {
         meter: Meter,
         mut booking: Booking,
         (engine, idle): (&str, Duration),
-        seat: Option<Seat>,
+        (seat, shadow): (Option<Seat>, Option<Box<Shadow>>),
     ) -> Relay {
         // Until the last frame: what the gateway itself takes for a frame is lost in it.
         booking.watch.wait();
@@ -78,8 +83,10 @@ impl Relay {
             out: BytesMut::new(),
             phase: Phase::Passing(Box::new(booking)),
             engine: engine.to_owned(),
+            served: String::new(),
             idle,
             idle_timer: Box::pin(tokio::time::sleep(idle)),
+            shadow,
             _seat: seat,
         }
     }
@@ -100,7 +107,12 @@ impl Relay {
                 Phase::Settling(settling, tail) => {
                     let settled = std::task::ready!(settling.as_mut().poll(cx));
                     let tail = match settled {
-                        Ok(_) => std::mem::take(tail),
+                        Ok(settled) => {
+                            if let Some(shadow) = self.shadow.take() {
+                                shadow.streamed(settled.status, &self.served);
+                            }
+                            std::mem::take(tail)
+                        }
                         Err(fault) => {
                             tracing::error!(error = %fault, "a stream's receipt is not written yet");
                             sse_error(&fault.notice())
@@ -149,6 +161,9 @@ impl Relay {
 
     fn pass(&mut self, data: &[u8]) {
         let Phase::Passing(booking) = &mut self.phase else { return };
+        if let Some(shadow) = &mut self.shadow {
+            shadow.take(data);
+        }
         let (meter, out) = (&mut self.meter, &mut self.out);
         let cut = self.frames.push(data, |frame| meter.frame(frame, out, |usage| booking.price(usage)));
         if meter.counted_tokens() > 0 {
@@ -180,12 +195,14 @@ impl Relay {
     fn settle(&mut self, status: ReceiptStatus, error: Option<Notice>) {
         let Phase::Passing(booking) = std::mem::replace(&mut self.phase, Phase::Over) else { return };
         let (usage, estimated) = self.usage(&booking);
+        let served = booking.model().to_owned();
         let tail = match error {
             Some(notice) => sse_error(&notice),
             None if self.meter.tail.is_empty() => Bytes::from_static(TERMINATOR),
             None => self.meter.tail.split().freeze(),
         };
         let settling = Box::pin(booking.settle(Outcome { status, usage, estimated }));
+        self.served = served;
         self.phase = Phase::Settling(settling, tail);
     }
 

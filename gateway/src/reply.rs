@@ -11,6 +11,7 @@ use crate::booking::{Booking, Outcome, Settled};
 use crate::decision;
 use crate::dispatch::{Answer, AnswerBody, Route};
 use crate::layer::admit::Seat;
+use crate::learn::Shadow;
 use crate::ledger::{ReceiptStatus, now_ms};
 use crate::relay::Relay;
 use crate::request::Body;
@@ -114,7 +115,7 @@ pub async fn reply(
     mut head: Head<'_>,
     answer: Answer,
     mut booking: Booking,
-    seat: Option<Seat>,
+    (seat, shadow): (Option<Seat>, Option<Box<Shadow>>),
 ) -> Result<Response<Body>, Fault> {
     match answer.body {
         AnswerBody::Stream(body) => {
@@ -126,7 +127,7 @@ pub async fn reply(
             let figures = Figures::of(&booking);
             head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             let meter = Meter::new(&figures.model, head.route.chat.wants_usage);
-            let relay = Relay::new(body, meter, booking, (&answer.engine, answer.idle), seat);
+            let relay = Relay::new(body, meter, booking, (&answer.engine, answer.idle), (seat, shadow));
             Ok(head.finish(&figures, answer.content_type, Body::Relay(Box::new(relay))))
         }
         AnswerBody::Whole(body) => {
@@ -134,7 +135,10 @@ pub async fn reply(
             let (body, usage, estimated) = read(&body, &booking);
             let figures = Figures::of(&booking);
             let outcome = Outcome { status: ReceiptStatus::Ok, usage, estimated };
-            let Settled { cost, saved } = booking.settle(outcome).await?;
+            let Settled { cost, saved, status } = booking.settle(outcome).await?;
+            if let Some(shadow) = shadow {
+                shadow.whole(status, &figures.model, &body);
+            }
             head.headers.insert(COST, usd(cost));
             head.headers.insert(SAVED, usd(saved));
             Ok(head.finish(&figures, answer.content_type, Body::full(body)))

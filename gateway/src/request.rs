@@ -86,6 +86,7 @@ impl Ask {
             team: self.team.as_deref(),
             tags: &self.tags,
             run: self.run.as_deref(),
+            learning: None,
         }
     }
 }

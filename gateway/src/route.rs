@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::call::Call;
 use crate::complete;
+use crate::feedback;
 use crate::metrics::Metrics;
 use crate::request::Body;
 use crate::wire::error::{Defect, Fault};
@@ -26,6 +27,7 @@ pub async fn route(app: Arc<App>, call: Call) -> Result<Response<Body>, Fault> {
     match (call.parts.method.clone(), path) {
         (Method::POST, "/v1/chat/completions") => complete::complete(app, call).await,
         (Method::POST, "/v1/decision") => complete::decide(app, call).await,
+        (Method::POST, "/v1/feedback") => feedback::feedback(app, call).await,
         (Method::GET | Method::HEAD, "/v1/models") => Ok(json(StatusCode::OK, &models(&app, &call))),
         (Method::GET | Method::HEAD, path) if path.starts_with(MODEL) => {
             model(&app, &call).map(|model| json(StatusCode::OK, &model))
@@ -33,7 +35,7 @@ pub async fn route(app: Arc<App>, call: Call) -> Result<Response<Body>, Fault> {
         (Method::GET | Method::HEAD, "/healthz") => Ok(json(StatusCode::OK, &Health { status: "ok" })),
         (Method::GET | Method::HEAD, "/readyz") => Ok(readiness(&app)),
         (Method::GET | Method::HEAD, "/metrics") => metrics(&app),
-        (_, "/v1/chat/completions" | "/v1/decision") => Err(Fault::Method { allow: "POST" }),
+        (_, "/v1/chat/completions" | "/v1/decision" | "/v1/feedback") => Err(Fault::Method { allow: "POST" }),
         (_, "/v1/models" | "/healthz" | "/readyz" | "/metrics") => Err(Fault::Method { allow: "GET" }),
         (_, path) if path.starts_with(MODEL) => Err(Fault::Method { allow: "GET" }),
         (_, path) => Err(Fault::NoRoute { path: path.chars().take(200).collect(), hint: hint(path) }),
@@ -47,7 +49,7 @@ fn hint(path: &str) -> &'static str {
     } else if path.contains("models") {
         "did you mean /v1/models? A base URL ends in /v1"
     } else {
-        "there are POST /v1/chat/completions, POST /v1/decision, GET /v1/models, /healthz, /readyz, /metrics"
+        "there are POST /v1/chat/completions, POST /v1/decision, POST /v1/feedback, GET /v1/models, /healthz, /readyz, /metrics"
     }
 }
 
@@ -139,7 +141,7 @@ fn metrics(app: &App) -> Result<Response<Body>, Fault> {
     Ok(response)
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     // Strings and numbers only: this cannot fail.
     let mut response = Response::new(Body::full(serde_json::to_vec(value).unwrap_or_default()));
     *response.status_mut() = status;

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,6 +27,8 @@ use crate::upstream::{Timeouts, Upstream, UpstreamError};
 
 /// How often policy files and keys are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// Pause between two looks at what was judged, at least.
+const REVIEW: Duration = Duration::from_secs(5);
 /// Longest wait for a budget with `on_exhausted = "queue"`.
 const QUEUE_WAIT: Duration = Duration::from_secs(10);
 
@@ -125,6 +127,7 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
         tracing::warn!(holds = recovery.orphans, "holds left by a crash were settled in full");
     }
     record_limits(&app).await;
+    app.recall()?;
     let watch = Watch { app: Arc::clone(&app), config: config.clone(), keys, store };
     tasks.spawn(watch.run(signal(SignalKind::hangup())?));
     tracing::info!(%address, models = app.catalog.models().len(), ledger = %path.display(), "serving");
@@ -226,6 +229,7 @@ impl Watch {
         let mut seen = self.config.policies.stamps();
         let calibration = self.config.router.calibration.as_deref();
         let mut fitted = calibration.map(stamp);
+        let (mut judged, mut reviewed) = (0, Instant::now());
         loop {
             let asked = tokio::select! {
                 _ = hangup.recv() => true,
@@ -241,6 +245,12 @@ impl Watch {
             if asked || now != fitted {
                 fitted = now;
                 reload_calibration(&self.app, calibration);
+            }
+            if self.app.lessons.judged() != judged && reviewed.elapsed() >= REVIEW {
+                (judged, reviewed) = (self.app.lessons.judged(), Instant::now());
+                if let Err(error) = self.app.review().await {
+                    tracing::warn!(%error, "what was judged could not be studied");
+                }
             }
             if let Err(error) = self.keys.reload(&self.store) {
                 tracing::warn!(%error, "the keys could not be read again; those in force stay");

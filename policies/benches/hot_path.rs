@@ -28,7 +28,7 @@ fn main() {
     });
     let policy = check(file, text, None).unwrap();
     let budgets = Budgets::new(policy.budgets);
-    let who = Spender { key: Some("ci"), team: Some("search"), tags: &tags, run: None };
+    let who = Spender { key: Some("ci"), team: Some("search"), tags: &tags, run: None, learning: None };
     report("hold and settle in one budget", || {
         budgets.reserve(&who, Usd::from_nanos(1_000), 0).unwrap().settle(Usd::from_nanos(1));
     });

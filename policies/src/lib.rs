@@ -21,6 +21,7 @@ pub use diagnostic::{Diagnostic, Diagnostics};
 pub use document::{Document, Table};
 pub use money::{ParseUsdError, Usd};
 pub use policy::{
-    Decide, Escalate, Known, OBJECTIVE_ROUTE, Objective, Policy, Rule, Stick, check, json_schema, shipped,
+    Decide, Escalate, Known, Learn, OBJECTIVE_ROUTE, Objective, Policy, Rule, Stick, check, json_schema,
+    shipped,
 };
 pub use price::{PerToken, Price, TokenPrice, Usage};

@@ -5,6 +5,7 @@
 //! condition holds applies. What a value is for is written down in `docs/policies.md`.
 
 mod budgets;
+mod learn;
 mod read;
 mod schema;
 mod shipped;
@@ -19,6 +20,7 @@ use crate::condition::Condition;
 use crate::diagnostic::Diagnostics;
 use crate::document::Document;
 
+pub use learn::Learn;
 pub use schema::json_schema;
 pub use shipped::shipped;
 
@@ -42,7 +44,9 @@ pub struct Policy {
     pub stick: Stick,
     /// When to go up to a better model before the first byte.
     pub escalate: Option<Escalate>,
-    /// Limits on spending.
+    /// How the router learns from what this policy decides; `None` = not at all.
+    pub learn: Option<Learn>,
+    /// Limits on spending, that of learning included.
     pub budgets: Vec<Arc<BudgetSpec>>,
 }
 

@@ -86,7 +86,7 @@ fn model(name: &str, ability: f64, picos: u64) -> Model {
         context: 1 << 20,
         can: Default::default(),
         regions: Vec::new(),
-        ability,
+        ability: ability.into(),
     }
 }
 

@@ -5,6 +5,8 @@
 
 use tollgate_policies::Price;
 
+use crate::ability::Ability;
+
 /// What a model can be asked for beside plain text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
@@ -36,7 +38,7 @@ pub struct Model {
     /// Where its engine runs.
     pub regions: Vec<String>,
     /// How able it is: 0 is the classifier's small reference model, 1 its large one; may lie outside.
-    pub ability: f64,
+    pub ability: Ability,
 }
 
 /// All models, in the order of the configuration.

@@ -8,9 +8,11 @@ use tollgate_policies::{Facts, OBJECTIVE_ROUTE, Policy, Rule};
 
 use crate::catalog::{Catalog, Live, Model};
 use crate::classify::Score;
-use crate::decision::{DEFAULT_MAX_OUTPUT, Decision, Needs, NoCandidate, RefusalKind, Verdict};
+use crate::decision::{
+    DEFAULT_MAX_OUTPUT, Decision, Needs, NoCandidate, PINNED, RefusalKind, Terms, Verdict,
+};
 use crate::filter::{self, Narrowing, Objection};
-use crate::objective::{self, AnswerLength, Pace};
+use crate::objective::{self, AnswerLength, Pace, Worth};
 use crate::quality::UNFAMILIAR_TOLERANCE;
 
 /// Weighs every model of the catalogue for one request.
@@ -33,14 +35,15 @@ pub fn decide(
     let rule = policy.rule_for(facts, |rule, _| failed.push(rule.name.clone()));
     let quality = rule.and_then(|rule| rule.quality).or(needs.quality).unwrap_or(policy.objective.quality);
     let baseline = catalog.position(&policy.baseline).unwrap_or(0);
-    let ability = catalog.models().get(baseline).map_or(1.0, |model| model.ability);
-    let baseline_good = objective::p_good(score, ability);
+    let ability = catalog.models().get(baseline).map_or(1.0, |model| model.ability.in_domain(score.domain));
+    let baseline_good = objective::p_good(score.p_small, score.p_large, ability);
+    let gap = tolerated_gap(score, quality, policy.objective.max_loss);
     let weighing = Weighing {
         rule: rule.map(narrowing).unwrap_or_default(),
         score,
         needs,
         length: AnswerLength::of(score),
-        asked: baseline_good - tolerated_gap(score, quality, policy.objective.max_loss),
+        asked: baseline_good - gap,
         price_of_money,
         latency_weight: policy.objective.latency_weight,
     };
@@ -57,7 +60,7 @@ pub fn decide(
     }
     let verdicts: Vec<Verdict> = weighed.into_iter().map(|(verdict, _)| verdict).collect();
     let route = match (needs.pinned, rule) {
-        (Some(_), _) => "pinned".to_owned(),
+        (Some(_), _) => PINNED.to_owned(),
         (None, Some(rule)) => rule.name.clone(),
         (None, None) => OBJECTIVE_ROUTE.to_owned(),
     };
@@ -65,7 +68,8 @@ pub fn decide(
     if !failed.is_empty() {
         reason.push_str(&format!("; left out, its condition came to no answer: {}", failed.join(", ")));
     }
-    Ok(Decision { ranked, route, reason, verdicts, baseline, quality })
+    let terms = Terms { gap, price_of_money, latency_weight: policy.objective.latency_weight };
+    Ok(Decision { ranked, route, reason, verdicts, baseline, quality, propensity: 1.0, terms })
 }
 
 fn narrowing(rule: &Rule) -> Narrowing<'_> {
@@ -105,7 +109,11 @@ impl Weighing<'_> {
         let output_cap = *admitted.as_ref().unwrap_or(&wanted);
         let output_tokens = self.length.expected(output_cap);
         let cost = objective::expected_cost(model, self.needs, &pace, output_tokens);
-        let p_good = objective::p_good(self.score, model.ability);
+        let p_good = objective::p_good(
+            self.score.p_small,
+            self.score.p_large,
+            model.ability.in_domain(self.score.domain),
+        );
         let p_late = pace.p_late(self.needs.deadline_ms, &self.length, output_cap);
         let counted = objective::counted_quality(p_good, self.asked);
         let utility = objective::utility(counted, cost, p_late, self.price_of_money, self.latency_weight);
@@ -117,6 +125,7 @@ impl Weighing<'_> {
             cost,
             worst_cost: objective::worst_cost(model, self.needs, live, &self.length, output_cap),
             output_cap,
+            p_late,
             latency_ms: pace.latency_ms(output_tokens),
             utility,
             refused: objection.map(|objection| objection.text),
@@ -136,12 +145,15 @@ impl Weighing<'_> {
     }
 }
 
-/// Best first: utility, then the lower cost, then the higher p(good), then the catalogue's order.
+/// The places of those that may answer, best first.
 fn rank(weighed: &[(Verdict, Option<RefusalKind>)]) -> Vec<usize> {
     let mut ranked: Vec<usize> = (0..weighed.len()).filter(|at| weighed[*at].1.is_none()).collect();
     ranked.sort_by(|a, b| {
-        let (a, b) = (&weighed[*a].0, &weighed[*b].0);
-        b.utility.total_cmp(&a.utility).then(a.cost.cmp(&b.cost)).then(b.p_good.total_cmp(&a.p_good))
+        let worth = |at: usize| {
+            let Verdict { utility, cost, p_good, .. } = weighed[at].0;
+            Worth { utility, cost, p_good }
+        };
+        worth(*a).before(&worth(*b))
     });
     ranked
 }

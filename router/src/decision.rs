@@ -6,6 +6,9 @@
 use serde::Serialize;
 use tollgate_policies::Usd;
 
+use crate::choice::{Candidate, Choice};
+use crate::classify::Score;
+
 /// The largest answer when the request names no `max_tokens`: what is reserved, and asked for upstream.
 pub const DEFAULT_MAX_OUTPUT: u64 = 4096;
 
@@ -37,6 +40,9 @@ pub struct Needs<'a> {
     /// What the tightest budget has left, on a second pass after a reservation was refused.
     pub affordable: Option<Usd>,
 }
+
+/// The route of a request that names its model.
+pub(crate) const PINNED: &str = "pinned";
 
 /// Why a model may not answer, in the order in which it is found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -79,6 +85,8 @@ pub struct Verdict {
     pub worst_cost: Usd,
     /// The largest answer to ask for: the caller's `max_tokens`, clamped to the window and the money.
     pub output_cap: u64,
+    /// Probability that the answer comes after the deadline; 0 without one.
+    pub p_late: f64,
     /// Expected time to the end of the answer.
     pub latency_ms: f64,
     /// The objective's value.
@@ -102,6 +110,74 @@ pub struct Decision {
     pub baseline: usize,
     /// The share of the baseline's quality that was wanted.
     pub quality: f64,
+    /// Probability with which the first was taken: 1 unless the decision explores.
+    pub propensity: f64,
+    /// What it was weighed by.
+    #[serde(skip)]
+    pub(crate) terms: Terms,
+}
+
+/// What candidates of one request are weighed by.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Terms {
+    /// The tolerated gap below the baseline's p(good).
+    pub(crate) gap: f64,
+    /// λ, in quality per dollar.
+    pub(crate) price_of_money: f64,
+    /// μ, in quality for a missed deadline.
+    pub(crate) latency_weight: f64,
+}
+
+impl Decision {
+    /// Spreads a share of the requests, `floor`, evenly over all models that may answer (ε-greedy; Sutton and Barto,
+    /// Reinforcement Learning, 2.2): without it a model never chosen would never be known better. `draw`, from 0 to below 1,
+    /// is the caller's, so that the decision stays one that can be repeated. A model asked for by name stays.
+    pub fn explore(&mut self, floor: f64, draw: f64) {
+        let models = self.ranked.len();
+        if models < 2 || floor <= 0.0 || self.route == PINNED {
+            return;
+        }
+        let each = floor.min(1.0) / models as f64;
+        let place = (draw / each) as usize;
+        if place == 0 || place >= models {
+            self.propensity = 1.0 - floor + each;
+            return;
+        }
+        let explored = self.ranked.remove(place);
+        self.ranked.insert(0, explored);
+        self.propensity = each;
+        self.reason = format!("explored: {} was drawn to be learned from", self.verdicts[explored].model);
+    }
+
+    /// The decision as far as abilities decide it.
+    #[must_use]
+    pub fn choice(&self, score: &Score) -> Choice {
+        let candidate = |verdict: &Verdict| Candidate {
+            model: verdict.model.clone(),
+            cost: verdict.cost,
+            p_late: verdict.p_late,
+        };
+        let Terms { gap, price_of_money, latency_weight } = self.terms;
+        Choice {
+            p_small: score.p_small,
+            p_large: score.p_large,
+            domain: score.domain.to_owned(),
+            gap,
+            price_of_money,
+            latency_weight,
+            baseline: self
+                .verdicts
+                .get(self.baseline)
+                .map(|verdict| verdict.model.clone())
+                .unwrap_or_default(),
+            candidates: self
+                .verdicts
+                .iter()
+                .filter(|verdict| verdict.refused.is_none())
+                .map(candidate)
+                .collect(),
+        }
+    }
 }
 
 /// No model may answer this request.

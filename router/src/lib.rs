@@ -4,9 +4,11 @@
 //! graph (`calibrate` fits what it says to a user's own outcomes); `catalog`, `filter`, `objective` and `decision` are pure arithmetic over a checked policy.
 //! Nothing here does network I/O, reads a clock for a decision, or keeps state between requests.
 
+mod ability;
 mod bag;
 pub mod calibrate;
 pub mod catalog;
+mod choice;
 pub mod classify;
 mod decide;
 pub mod decision;
@@ -15,6 +17,7 @@ mod facts;
 pub mod features;
 mod filter;
 mod graph;
+pub mod learn;
 mod links;
 mod memo;
 mod objective;
@@ -22,12 +25,15 @@ pub mod quality;
 pub mod task;
 pub mod tokens;
 
+pub use ability::{Abilities, Ability};
 pub use calibrate::{Calibration, CalibrationError, FitError, Label};
 pub use catalog::{Capabilities, Catalog, Live, Model};
+pub use choice::{Candidate, Choice};
 pub use classify::{DOMAINS, OutputTokens, Score, Scorer};
 pub use decide::decide;
 pub use decision::{Decision, Needs, NoCandidate, RefusalKind, Verdict};
 pub use error::RouterError;
+pub use learn::{Evidence, Learner, Outcome, Trial};
 pub use quality::QualityTable;
 pub use task::{Role, Task, Turn};
 pub use tokens::{prompt_tokens, prompt_tokens_upper};

@@ -5,6 +5,8 @@
 //! candidates money and time decide, and the cheaper wins a tie. A candidate that is not good enough
 //! keeps its own, lower p(good), and can win only when `λ` makes money dearer than the difference.
 
+use std::cmp::Ordering;
+
 use tollgate_policies::{Usage, Usd};
 
 use crate::catalog::{Live, Model};
@@ -21,9 +23,9 @@ const UNMEASURED_PROMPT_TOKENS_PER_SECOND: f64 = 200.0;
 const P90_DEVIATIONS: f64 = 1.2816;
 
 /// Probability that a model of this ability answers well, on the logit line through both references.
-pub(crate) fn p_good(score: &Score, ability: f64) -> f64 {
-    let small = logit(f64::from(score.p_small));
-    let large = logit(f64::from(score.p_large));
+pub(crate) fn p_good(p_small: f32, p_large: f32, ability: f64) -> f64 {
+    let small = logit(f64::from(p_small));
+    let large = logit(f64::from(p_large));
     sigmoid(small + ability * (large - small))
 }
 
@@ -150,6 +152,22 @@ pub(crate) fn utility(counted: f64, cost: Usd, p_late: f64, price_of_money: f64,
     counted - price_of_money.max(LEAST_PRICE_OF_MONEY) * cost.as_f64() - latency_weight * p_late
 }
 
+/// What candidates are ranked by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Worth {
+    pub(crate) utility: f64,
+    pub(crate) cost: Usd,
+    pub(crate) p_good: f64,
+}
+
+impl Worth {
+    /// Best first: utility, then the lower cost, then the higher p(good); those alike stay in the catalogue's order.
+    pub(crate) fn before(&self, other: &Worth) -> Ordering {
+        let utility = other.utility.total_cmp(&self.utility);
+        utility.then(self.cost.cmp(&other.cost)).then(other.p_good.total_cmp(&self.p_good))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,11 +181,14 @@ mod tests {
     #[test]
     fn ability_runs_through_both_references() {
         let score = score(0.4, 0.8);
-        assert!((p_good(&score, 0.0) - 0.4).abs() < 1e-6);
-        assert!((p_good(&score, 1.0) - 0.8).abs() < 1e-6);
-        let middle = p_good(&score, 0.5);
+        assert!((p_good(score.p_small, score.p_large, 0.0) - 0.4).abs() < 1e-6);
+        assert!((p_good(score.p_small, score.p_large, 1.0) - 0.8).abs() < 1e-6);
+        let middle = p_good(score.p_small, score.p_large, 0.5);
         assert!(middle > 0.4 && middle < 0.8);
-        assert!(p_good(&score, 1.5) > 0.8 && p_good(&score, -0.5) < 0.4);
+        assert!(
+            p_good(score.p_small, score.p_large, 1.5) > 0.8
+                && p_good(score.p_small, score.p_large, -0.5) < 0.4
+        );
     }
 
     #[test]
@@ -194,7 +215,7 @@ mod tests {
     proptest! {
         #[test]
         fn probabilities_stay_probabilities(small in 0.0f32..=1.0, large in 0.0f32..=1.0, ability in -3.0..3.0f64) {
-            let p = p_good(&score(small, large), ability);
+            let p = p_good(small, large, ability);
             prop_assert!((0.0..=1.0).contains(&p));
         }
     }

@@ -52,7 +52,7 @@ fn model(name: &str, ability: f64, price: u64) -> Model {
         context: 8192,
         can: Default::default(),
         regions: vec!["local".into()],
-        ability,
+        ability: ability.into(),
     }
 }
 

@@ -9,6 +9,7 @@ mod crash;
 mod errors;
 mod harness;
 mod keys;
+mod learn;
 mod observe;
 mod policy;
 mod real;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use tollgate::ledger::{Dimension, Line, Question, Reader, Report};
 
+use super::outcomes::OutcomesArgs;
 use super::output;
 use super::time::{self, Moment};
 use super::{CliError, Place};
@@ -20,6 +21,8 @@ pub(crate) enum Ledger {
     Verify(VerifyArgs),
     /// Write the receipts as JSON lines or CSV.
     Export(ExportArgs),
+    /// Answers judged so far, and what they say of the models' abilities.
+    Outcomes(OutcomesArgs),
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +79,7 @@ impl Ledger {
             Ledger::Report(command) => command.run(),
             Ledger::Verify(command) => command.run(),
             Ledger::Export(command) => command.run(),
+            Ledger::Outcomes(command) => command.run(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tollgate_policies::diagnostic::suggest;
 use tollgate_policies::document::Kind;
 use tollgate_policies::{Price, Table, TokenPrice, Usd};
-use tollgate_router::{Capabilities, Catalog, Model};
+use tollgate_router::{Ability, Capabilities, Catalog, DOMAINS, Model};
 
 /// Names with a meaning of their own as a request's `model`.
 const RESERVED: &str = "auto";
@@ -30,7 +30,7 @@ pub struct ModelEntry {
     /// Where its engine runs.
     pub regions: Vec<String>,
     /// 0 = the classifier's small reference model, 1 = its large one; `None` = 1 for the baseline, else 0.
-    pub ability: Option<f64>,
+    pub ability: Option<Ability>,
 }
 
 /// The catalogue of these entries, under a default policy with this baseline.
@@ -45,7 +45,7 @@ pub fn catalog(entries: &[ModelEntry], baseline: &str) -> Catalog {
         context: entry.context,
         can: entry.can,
         regions: entry.regions.clone(),
-        ability: entry.ability.unwrap_or(if entry.name == baseline { 1.0 } else { 0.0 }),
+        ability: entry.ability.unwrap_or(Ability::from(if entry.name == baseline { 1.0 } else { 0.0 })),
     };
     Catalog::new(entries.iter().map(model).collect())
 }
@@ -74,7 +74,7 @@ fn entry(table: &Table<'_>, engines: &[String], names: &mut BTreeSet<String>) ->
     let context = table.opt_integer("context", 64..=16_777_216).and_then(|tokens| u64::try_from(tokens).ok());
     let can = capabilities(table);
     let regions = table.opt_strings("regions").unwrap_or_default();
-    let ability = table.opt_float("ability", -10.0..=10.0);
+    let ability = ability(table);
     let price = price(table);
     let name = name?;
     Some(ModelEntry {
@@ -107,6 +107,23 @@ fn usable(table: &Table<'_>, name: &str, names: &mut BTreeSet<String>) -> bool {
         table.problem("name", message, None);
     }
     usable
+}
+
+/// A number, or `{ general, DOMAIN… }`.
+fn ability(table: &Table<'_>) -> Option<Ability> {
+    const RANGE: std::ops::RangeInclusive<f64> = -10.0..=10.0;
+    if table.kind("ability") != Some(Kind::Table) {
+        return table.opt_float("ability", RANGE).map(Ability::from);
+    }
+    let by_domain = table.opt_table("ability")?;
+    let mut ability = by_domain.float("general", RANGE).map(Ability::from);
+    for domain in DOMAINS {
+        if let Some(value) = by_domain.opt_float(domain, RANGE) {
+            ability = ability.and_then(|ability| ability.with(domain, value));
+        }
+    }
+    by_domain.finish();
+    ability
 }
 
 fn capabilities(table: &Table<'_>) -> Capabilities {

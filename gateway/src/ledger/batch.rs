@@ -10,6 +10,7 @@ use tollgate_policies::Usd;
 
 use super::chain::Link;
 use super::error::LedgerError;
+use super::outcome::{self, Judged, Promotion};
 use super::record::{Account, HoldRow, Receipt};
 
 /// A change waiting to be written.
@@ -32,6 +33,10 @@ pub(crate) enum Change {
         /// Since when, Unix milliseconds.
         from_ms: u64,
     },
+    /// A verdict on an answer.
+    Outcome(Box<Judged>),
+    /// Abilities put in force.
+    Promotion(Box<Promotion>),
 }
 
 /// A request's receipt, and whether there is a hold of it to remove.
@@ -119,6 +124,8 @@ pub(crate) fn apply(db: &mut Connection, head: Link, changes: &[Change]) -> Resu
                     None => applied.duplicates.push(index),
                 }
             }
+            Change::Outcome(judged) => outcome::insert(&step, judged)?,
+            Change::Promotion(promotion) => outcome::promote(&step, promotion)?,
             Change::Limit { budget, limit, from_ms } => {
                 step.prepare_cached(RECORD_LIMIT)?.execute(params![
                     budget,

@@ -9,6 +9,7 @@ mod chain;
 mod error;
 mod fold;
 mod open;
+mod outcome;
 mod reader;
 mod record;
 mod recovery;
@@ -31,6 +32,7 @@ pub use chain::Link;
 pub use error::LedgerError;
 pub use open::path_of_url;
 pub(crate) use open::{explain, readable, writable};
+pub use outcome::{Judged, Promotion, Source, Tally};
 pub use reader::Reader;
 pub use record::{Account, Attempt, HoldRow, Receipt, ReceiptStatus, Timings};
 pub use recovery::Recovery;
@@ -150,6 +152,22 @@ impl Ledger {
     /// [`LedgerError`] if the writer has stopped.
     pub async fn record_limit(&self, budget: String, limit: Usd) -> Result<(), LedgerError> {
         self.send(Message::Write(Change::Limit { budget, limit, from_ms: now_ms() }, None)).await
+    }
+
+    /// Writes a verdict on an answer; returns when it is committed.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if it cannot be written now.
+    pub async fn judge(&self, judged: Judged) -> Result<(), LedgerError> {
+        self.record(Change::Outcome(Box::new(judged))).await?.committed().await
+    }
+
+    /// Puts it on record that other abilities are in force.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if it cannot be written now.
+    pub async fn promote(&self, promotion: Promotion) -> Result<(), LedgerError> {
+        self.record(Change::Promotion(Box::new(promotion))).await?.committed().await
     }
 
     /// Writes everything handed over so far, closes the file, frees the lock. Other handles find it closed.

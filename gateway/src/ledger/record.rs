@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tollgate_policies::{AccountId, Usage, Usd};
+use tollgate_router::Choice;
 
 use super::error::LedgerError;
 
@@ -218,6 +219,9 @@ pub struct Receipt {
     /// Tries that failed, in order; their costs are part of `cost`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
+    /// What was decided and what could have been; only where the policy learns from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<Choice>,
 }
 
 impl Receipt {

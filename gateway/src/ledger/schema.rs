@@ -69,6 +69,28 @@ const MIGRATIONS: &[&str] = &[
     CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     INSERT INTO meta (name, value) VALUES ('keys_generation', 0);
     ",
+    // What the router learns from. `AUTOINCREMENT`: a verdict given again gets a new number, so that what is new can be told.
+    "
+    CREATE TABLE outcomes (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        request_id TEXT NOT NULL,
+        at_ms INTEGER NOT NULL,
+        policy TEXT NOT NULL,
+        model TEXT NOT NULL,
+        source TEXT NOT NULL,
+        good INTEGER NOT NULL,
+        propensity REAL NOT NULL,
+        choice TEXT,
+        UNIQUE (request_id, model, source)
+    ) STRICT;
+    CREATE TABLE promotions (
+        id INTEGER PRIMARY KEY,
+        at_ms INTEGER NOT NULL,
+        configured TEXT NOT NULL,
+        abilities TEXT NOT NULL,
+        trial TEXT NOT NULL
+    ) STRICT;
+    ",
 ];
 
 /// Newest schema version this release writes.

@@ -21,6 +21,7 @@ use prometheus::{
 };
 use tollgate_policies::Usd;
 
+use crate::ledger::Source;
 use labels::{FirstSeen, Known};
 use money::MoneyCounter;
 use registrar::Registrar;
@@ -29,6 +30,8 @@ use registrar::Registrar;
 const FAIL_OPEN_REASONS: [&str; 1] = ["classifier"];
 /// Values of `reason` on `tollgate_fallbacks_total`.
 const FALLBACK_REASONS: [&str; 6] = ["unreachable", "broken", "timeout", "busy", "status", "garbled"];
+/// Values of `result` on `tollgate_shadow_requests_total`.
+const ASKED_TWICE: [&str; 7] = ["same", "different", "judged", "incomparable", "no_budget", "busy", "failed"];
 /// Teams that get a label of their own.
 const TEAMS: usize = 200;
 
@@ -125,6 +128,9 @@ pub struct Metrics {
     ledger_writable: IntGauge,
     policy_info: GaugeVec,
     reload_failures: IntCounter,
+    asked_twice: IntCounterVec,
+    outcomes: IntCounterVec,
+    promotions: IntCounter,
     token_usage: HistogramVec,
     operation_duration: HistogramVec,
     first_token: HistogramVec,
@@ -176,6 +182,9 @@ impl Metrics {
             ledger_writable: new.int_gauge(&series::LEDGER_WRITABLE)?,
             policy_info: new.gauges(&series::POLICY_INFO)?,
             reload_failures: new.counter(&series::RELOAD_FAILURES)?,
+            asked_twice: new.counters(&series::SHADOW_REQUESTS)?,
+            outcomes: new.counters(&series::OUTCOMES)?,
+            promotions: new.counter(&series::PROMOTIONS)?,
             token_usage: new.histograms(&series::TOKEN_USAGE)?,
             operation_duration: new.histograms(&series::OPERATION_DURATION)?,
             first_token: new.histograms(&series::TIME_TO_FIRST_TOKEN)?,
@@ -190,6 +199,7 @@ impl Metrics {
         // A series that appears with its first event hides that event from `rate`.
         FAIL_OPEN_REASONS.iter().for_each(|reason| drop(metrics.fail_open.with_label_values(&[reason])));
         FALLBACK_REASONS.iter().for_each(|reason| drop(metrics.fallbacks.with_label_values(&[reason])));
+        ASKED_TWICE.iter().for_each(|result| drop(metrics.asked_twice.with_label_values(&[result])));
         Ok(metrics)
     }
 
@@ -264,6 +274,21 @@ impl Metrics {
         let money = [self.models.bound(model), self.teams.bound(team)];
         self.cost.add(&money, cost);
         self.extra.add(&money, cost);
+    }
+
+    /// A request drawn to be asked twice came to this.
+    pub fn asked_twice(&self, result: &'static str) {
+        self.asked_twice.with_label_values(&[result]).inc();
+    }
+
+    /// An answer was judged.
+    pub fn judged(&self, source: Source, good: bool) {
+        self.outcomes.with_label_values(&[source.as_str(), if good { "good" } else { "bad" }]).inc();
+    }
+
+    /// Abilities learned were put in force.
+    pub fn promoted(&self) {
+        self.promotions.inc();
     }
 
     /// An answer begun on one model was moved to a better one.

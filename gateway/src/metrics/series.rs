@@ -170,6 +170,15 @@ pub(super) const RELOAD_FAILURES: Series = counter(
     &[],
     "Reloads refused because a policy file or the calibration was wrong; what was in force stayed.",
 );
+pub(super) const SHADOW_REQUESTS: Series = counter(
+    "tollgate_shadow_requests_total",
+    &["result"],
+    "Requests drawn to be asked of the baseline too, by what came of it.",
+);
+pub(super) const OUTCOMES: Series =
+    counter("tollgate_outcomes_total", &["source", "verdict"], "Answers judged, by who judged them.");
+pub(super) const PROMOTIONS: Series =
+    counter("tollgate_promotions_total", &[], "Times that abilities learned were put in force.");
 
 /// Every series, in the order of `docs/metrics.md`.
 pub const ALL: &[Series] = &[
@@ -197,6 +206,9 @@ pub const ALL: &[Series] = &[
     LEDGER_WRITABLE,
     POLICY_INFO,
     RELOAD_FAILURES,
+    SHADOW_REQUESTS,
+    OUTCOMES,
+    PROMOTIONS,
     TOKEN_USAGE,
     OPERATION_DURATION,
     TIME_TO_FIRST_TOKEN,

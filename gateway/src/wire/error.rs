@@ -47,6 +47,12 @@ pub enum Fault {
         /// What was asked for and what there is.
         message: String,
     },
+    /// Feedback on a request that has no receipt, or not one of this key's.
+    #[error("there is no answered request {id:?} of this key; send the x-tollgate-request-id of its response")]
+    UnknownRequest {
+        /// The id sent.
+        id: String,
+    },
     /// No such path.
     #[error("there is nothing at {path}; {hint}")]
     NoRoute {
@@ -193,6 +199,7 @@ impl Fault {
             Fault::Key(_) => (401, "authentication_error", "invalid_api_key", Never, Client),
             Fault::Forbidden { .. } => (403, "permission_error", "model_not_allowed", Never, Client),
             Fault::UnknownModel { .. } => (404, INVALID, "model_not_found", Never, Client),
+            Fault::UnknownRequest { .. } => (404, INVALID, "request_not_found", Never, Client),
             Fault::NoRoute { .. } => (404, INVALID, "not_found", Never, Client),
             Fault::Method { .. } => (405, INVALID, "method_not_allowed", Never, Client),
             Fault::Budget(refusal) => match refusal.kind {
@@ -242,6 +249,7 @@ impl Fault {
     ) -> Notice {
         let param = match self {
             Fault::Invalid(invalid) => invalid.param.clone(),
+            Fault::UnknownRequest { .. } => Some("request_id".to_owned()),
             Fault::UnknownModel { .. } | Fault::Forbidden { .. } => Some("model".to_owned()),
             _ => None,
         };

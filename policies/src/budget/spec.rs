@@ -33,6 +33,8 @@ pub enum Scope {
     },
     /// Each agent run on its own.
     Run,
+    /// What a policy of this name spends to learn; files write it as `[learn] limit_usd`.
+    Learning(Arc<str>),
 }
 
 /// What happens to a request that no longer fits.
@@ -74,6 +76,8 @@ pub struct Spender<'a> {
     pub tags: &'a BTreeMap<String, String>,
     /// The agent run.
     pub run: Option<&'a str>,
+    /// The policy that spends to learn, if that is what it is for.
+    pub learning: Option<&'a str>,
 }
 
 impl Subject {
@@ -97,6 +101,7 @@ impl BudgetSpec {
             Scope::Team(subject) => subject.matching(who.team),
             Scope::Tag { name, value } => value.matching(who.tags.get(name).map(String::as_str)),
             Scope::Run => who.run,
+            Scope::Learning(policy) => who.learning.filter(|who| **who == **policy),
         };
         subject.filter(|subject| !subject.is_empty())
     }
@@ -105,6 +110,7 @@ impl BudgetSpec {
     pub(super) fn sole_subject(&self) -> Option<&str> {
         match &self.scope {
             Scope::Global => Some(""),
+            Scope::Learning(policy) => Some(policy),
             Scope::Key(Subject::Named(name)) | Scope::Team(Subject::Named(name)) => Some(name),
             Scope::Tag { value: Subject::Named(value), .. } => Some(value),
             _ => None,

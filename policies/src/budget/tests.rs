@@ -28,10 +28,10 @@ fn each_team(limit: &str) -> Arc<BudgetSpec> {
 static NO_TAGS: BTreeMap<String, String> = BTreeMap::new();
 
 fn team(team: &str) -> Spender<'_> {
-    Spender { key: None, team: Some(team), tags: &NO_TAGS, run: None }
+    Spender { key: None, team: Some(team), tags: &NO_TAGS, run: None, learning: None }
 }
 
-const NOBODY: Spender<'static> = Spender { key: None, team: None, tags: &NO_TAGS, run: None };
+const NOBODY: Spender<'static> = Spender { key: None, team: None, tags: &NO_TAGS, run: None, learning: None };
 
 #[test]
 fn a_hold_counts_until_it_ends_and_then_only_what_was_spent() {
@@ -117,7 +117,7 @@ fn everyone_has_a_counter_of_their_own_and_nobody_has_none() {
 #[test]
 fn scopes_match_what_they_name() {
     let tags = BTreeMap::from([("env".to_owned(), "prod".to_owned())]);
-    let who = Spender { key: Some("ci"), team: Some("search"), tags: &tags, run: Some("r1") };
+    let who = Spender { key: Some("ci"), team: Some("search"), tags: &tags, run: Some("r1"), learning: None };
     let tag = |value| Scope::Tag { name: "env".to_owned(), value };
     let named = |name: &str| Subject::Named(name.to_owned());
     for (scope, subject) in [
@@ -186,7 +186,7 @@ fn counters_nobody_needs_are_forgotten_and_open_holds_never() {
     let each_run = spec("runs", Scope::Run, usd("1"), Window::Run);
     let budgets = Budgets::new(vec![each_run, each_team("1")]);
     let spend = |run: &str, at| {
-        let who = Spender { key: None, team: Some(run), tags: &NO_TAGS, run: Some(run) };
+        let who = Spender { key: None, team: Some(run), tags: &NO_TAGS, run: Some(run), learning: None };
         budgets.reserve(&who, usd("0.5"), at).unwrap()
     };
     let open = spend("open", 0);
@@ -260,7 +260,7 @@ proptest! {
             match step {
                 Step::Reserve { team, run, amount } => {
                     let name = format!("team-{team}");
-                    let who = Spender { key: None, team: Some(&name), tags: &NO_TAGS, run: run.then_some("r") };
+                    let who = Spender { key: None, team: Some(&name), tags: &NO_TAGS, run: run.then_some("r"), learning: None };
                     let room = budgets.remaining(&who, now).unwrap().remaining;
                     match budgets.reserve(&who, Usd::from_nanos(amount), now) {
                         Ok(hold) => {

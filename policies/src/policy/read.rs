@@ -2,10 +2,13 @@
 //!
 //! Every section is read to its end whatever is wrong before it, so that one check reports everything.
 
+use std::sync::Arc;
+
 use crate::condition::{Condition, Place, offset_in_source};
 use crate::diagnostic::suggest;
 use crate::document::{Document, Table};
 use crate::policy::budgets::budgets;
+use crate::policy::learn::learn;
 use crate::policy::{Decide, Escalate, Known, OBJECTIVE_ROUTE, Objective, Policy, Rule, Stick};
 
 /// Tokens held back when `[escalate]` does not say.
@@ -21,14 +24,18 @@ pub(super) fn policy(document: &Document, known: Option<&Known<'_>>, sha: String
     let rules = rules(&root, known);
     let stick = root.opt_table("stick").map_or(Stick { decide: Decide::Request }, stick);
     let escalate = root.opt_table("escalate").map(escalate);
-    let budgets = budgets(&root);
+    let mut budgets = budgets(&root);
+    let name = head.as_ref().and_then(|(name, _)| name.as_deref());
+    let learn = root.opt_table("learn").map(|table| learn(table, known, name));
     root.finish();
     if !document.is_sound() {
         return None;
     }
     let (name, baseline) = head?;
     let escalate = escalate.map_or(Some(None), |read| read.map(Some))?;
-    Some(Policy { name: name?, sha, baseline: baseline?, objective, rules, stick, escalate, budgets })
+    let (learn, purse) = learn.flatten().unzip();
+    budgets.extend(purse.flatten().map(Arc::new));
+    Some(Policy { name: name?, sha, baseline: baseline?, objective, rules, stick, escalate, learn, budgets })
 }
 
 impl Default for Objective {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::condition::FACTS;
 use crate::policy::budgets::{ON_EXHAUSTED, WINDOWS};
+use crate::policy::learn::{MOST_EXPLORE, MOST_SHARE};
 use crate::policy::read::HOLD_TOKENS;
 
 /// The JSON Schema (draft 2020-12) of a policy file, as text.
@@ -38,6 +39,16 @@ pub fn json_schema() -> String {
                 "when": condition(),
                 "hold_tokens": { "type": "integer", "minimum": 1, "maximum": 512, "default": HOLD_TOKENS,
                     "description": "Tokens held back while it is unknown." },
+            })),
+            "learn": section("How the router learns from this policy's traffic.", &[], json!({
+                "share": { "type": "number", "minimum": 0, "maximum": MOST_SHARE, "default": 0,
+                    "description": "Share of the requests answered below the baseline that the baseline is asked too." },
+                "limit_usd": { "type": "number", "minimum": 0, "description": "Dollars that asking twice may cost in one window." },
+                "window": { "enum": ["1h", "1d", "1w", "1mo"], "default": "1d" },
+                "judge": text("The model that judges answers which cannot be compared."),
+                "explore": { "type": "number", "minimum": 0, "maximum": MOST_EXPLORE, "default": 0,
+                    "description": "Share of the requests spread evenly over all models that may answer." },
+                "promote": { "type": "boolean", "default": false, "description": "Put abilities in force that are shown to be better." },
             })),
             "budget": list(budget()),
         },

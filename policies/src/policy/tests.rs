@@ -64,6 +64,13 @@ decide = "user_turn"
 [escalate]
 when = "confidence < 0.6"
 hold_tokens = 32
+[learn]
+share = 0.02
+limit_usd = 1.5
+window = "1w"
+judge = "large"
+explore = 0.01
+promote = true
 [[budget]]
 name = "all"
 scope = "global"
@@ -254,6 +261,36 @@ fn a_condition_over_several_lines_points_at_the_right_one() {
     insta::assert_snapshot!(told(text), @r"
     my.toml:9:6: error: unknown variable `nope`
         help: one of `domain`, `difficulty`, `p_small`, `p_large`, `familiar`, `confidence`, `prompt_tokens`, `output_tokens_p50`, `output_tokens_p90`, `tools`, `images`, `json`, `stream`, `model`, `key`, `team`, `run`, `tags`, `turns`, `deadline_ms`, `quality`
+    ");
+}
+
+#[test]
+fn learning_has_a_budget_that_only_it_spends() {
+    let text = "[policy]\nname = \"p\"\nbaseline = \"large\"\n[learn]\nshare = 0.1\nlimit_usd = 2\n";
+    let policy = check("my.toml", text, Some(&KNOWN)).unwrap();
+    let learn = policy.learn.unwrap();
+    assert_eq!((learn.share, learn.explore, learn.promote, learn.judge), (0.1, 0.0, false, None));
+    let [purse] = policy.budgets.as_slice() else { panic!("{:?}", policy.budgets) };
+    let tags = std::collections::BTreeMap::new();
+    let who = |learning| crate::Spender { key: Some("k"), team: Some("t"), tags: &tags, run: None, learning };
+    assert_eq!(purse.subject(&who(Some("p"))), Some("p"));
+    assert_eq!(purse.subject(&who(Some("q"))), None);
+    assert_eq!(purse.subject(&who(None)), None, "a request of a user's");
+}
+
+#[test]
+fn learning_without_a_limit_or_in_a_run_is_refused() {
+    insta::assert_snapshot!(told("[policy]\nname = \"p\"\nbaseline = \"large\"\n[learn]\nshare = 0.1\njudge = \"larg\"\nwindow = \"run\"\nexplore = 0.5\n"), @r"
+    my.toml:5:9: error: `share` needs a `limit_usd`
+        help: asking twice costs money: limit_usd = 1.0 is a dollar each window
+
+    my.toml:6:9: error: no model is called `larg`
+        help: did you mean `large`?
+
+    my.toml:7:10: error: what is learned belongs to no run
+        help: write 1h, 1d, 1w or 1mo
+
+    my.toml:8:11: error: `explore` is 0.5, but must be from 0 to 0.2
     ");
 }
 

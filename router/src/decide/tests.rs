@@ -46,7 +46,7 @@ fn model(name: &str, ability: f64, price: u64, bits: u32, region: &str) -> Model
         context: 4096,
         can: Capabilities { tools: true, json: true, images: name == "large" },
         regions: vec![region.into()],
-        ability,
+        ability: ability.into(),
     }
 }
 

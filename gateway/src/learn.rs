@@ -1,0 +1,178 @@
+//! Learning from one's own traffic: answers are judged, and what that says of the models' abilities is tried before it
+//! counts.
+//!
+//! `feedback` and `shadow` put verdicts into the ledger; [`study`] makes abilities of them and tries them against those
+//! in force; [`Lessons`] holds what was put in force. Nothing of it is on the critical path.
+
+mod compare;
+mod errand;
+mod judge;
+mod said;
+mod shadow;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tollgate_router::{Abilities, Catalog, Learner, Outcome, Trial};
+
+use crate::app::App;
+use crate::ledger::{Judged, LedgerError, Promotion, Reader, now_ms};
+
+pub use shadow::Shadow;
+
+/// Requests asked twice at the same time; more are not asked twice, for their users' engines are busy enough.
+const AT_ONCE: usize = 2;
+/// Judged answers looked at.
+const NEWEST: usize = 20_000;
+
+/// What was learned, as far as it is in force.
+#[derive(Debug)]
+pub struct Lessons {
+    slots: Arc<Semaphore>,
+    judged: AtomicU64,
+    catalog: ArcSwapOption<Catalog>,
+}
+
+impl Default for Lessons {
+    fn default() -> Lessons {
+        Lessons {
+            slots: Arc::new(Semaphore::new(AT_ONCE)),
+            judged: AtomicU64::new(0),
+            catalog: ArcSwapOption::empty(),
+        }
+    }
+}
+
+impl Lessons {
+    /// Leave to ask twice, if not too many do.
+    fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.slots).try_acquire_owned().ok()
+    }
+
+    /// Verdicts taken since the start.
+    #[must_use]
+    pub fn judged(&self) -> u64 {
+        self.judged.load(Ordering::Relaxed)
+    }
+
+    /// The catalogue with the abilities put in force, if any were.
+    #[must_use]
+    pub fn catalog(&self) -> Option<Arc<Catalog>> {
+        self.catalog.load_full()
+    }
+}
+
+impl App {
+    /// Takes verdicts: into the ledger, then into the metrics.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if they cannot be written now.
+    pub async fn learn(&self, verdicts: Vec<Judged>) -> Result<(), LedgerError> {
+        for judged in verdicts {
+            let (source, good) = (judged.source, judged.good);
+            self.ledger.judge(judged).await?;
+            self.metrics.judged(source, good);
+            self.lessons.judged.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The abilities in force for policies that take what was learned.
+    #[must_use]
+    pub fn abilities(&self) -> Abilities {
+        self.lessons.catalog().map_or_else(|| abilities(&self.catalog), |catalog| abilities(&catalog))
+    }
+
+    /// Puts abilities in force.
+    fn put_in_force(&self, abilities: &Abilities) {
+        let models = self.catalog.models().iter().cloned().map(|mut model| {
+            if let Some(ability) = abilities.get(&model.name) {
+                model.ability = *ability;
+            }
+            model
+        });
+        self.lessons.catalog.store(Some(Arc::new(Catalog::new(models.collect()))));
+    }
+
+    /// Puts back in force what an earlier run promoted, unless the configured abilities were changed since.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read.
+    pub fn recall(&self) -> Result<(), LedgerError> {
+        match Reader::open(self.ledger.path())?.promotion()? {
+            Some(promotion) if promotion.configured == abilities(&self.catalog) => {
+                tracing::info!("abilities learned before are in force again");
+                self.put_in_force(&promotion.abilities);
+            }
+            Some(_) => tracing::info!("the configured abilities were changed, so those learned before no longer count"),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Studies the verdicts; abilities that win their trial are put in force if some policy wants that.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read or written.
+    pub async fn review(&self) -> Result<(), LedgerError> {
+        let (path, configured, in_force) =
+            (self.ledger.path().to_owned(), abilities(&self.catalog), self.abilities());
+        let mine = configured.clone();
+        let studying = tokio::task::spawn_blocking(move || study(&path, mine, &in_force));
+        let study = studying.await.map_err(|_| LedgerError::Closed)??;
+        let wanted = |policy: &tollgate_policies::Policy| policy.learn.as_ref().is_some_and(|learn| learn.promote);
+        let policies = self.policies.load();
+        if !study.trial.promotes() || !policies.named.values().any(|policy| wanted(policy)) {
+            return Ok(());
+        }
+        drop(policies);
+        let trial = serde_json::to_string(&study.trial)?;
+        tracing::info!(trial, "abilities learned are better than those in force, and replace them");
+        self.put_in_force(&study.proposal);
+        self.metrics.promoted();
+        let abilities = study.proposal;
+        self.ledger.promote(Promotion { at_ms: now_ms(), configured, abilities, trial }).await
+    }
+}
+
+/// The abilities of a catalogue's models.
+#[must_use]
+pub fn abilities(catalog: &Catalog) -> Abilities {
+    catalog.models().iter().map(|model| (model.name.clone(), model.ability)).collect()
+}
+
+/// What the verdicts say.
+#[derive(Debug, Serialize)]
+pub struct Study {
+    /// Verdicts that could be learned from.
+    pub outcomes: usize,
+    /// The abilities they speak for.
+    pub proposal: Abilities,
+    /// How these do against those in force, on verdicts they were not made from.
+    pub trial: Trial,
+    /// The learner itself, for what it knows of each model.
+    #[serde(skip)]
+    pub learner: Learner,
+}
+
+/// Makes abilities of the ledger's verdicts, beginning at the configured ones, and tries them against those in force.
+/// Blocking; well under a second.
+///
+/// # Errors
+/// [`LedgerError`] if the ledger cannot be read.
+pub fn study(ledger: &Path, configured: Abilities, in_force: &Abilities) -> Result<Study, LedgerError> {
+    let mut learner = Learner::new(configured);
+    let mut outcomes = 0;
+    for judged in Reader::open(ledger)?.judged(NEWEST)? {
+        let Judged { request_id: request, model, good, propensity, choice: Some(choice), .. } = judged else {
+            continue;
+        };
+        outcomes += 1;
+        learner.learn(Outcome { request, choice, model, good, propensity });
+    }
+    Ok(Study { outcomes, proposal: learner.proposal(), trial: learner.trial(in_force), learner })
+}

@@ -1,0 +1,139 @@
+//! One call that the gateway makes to learn something: held, sent, settled and on record as any other, but on nobody's
+//! account and within a budget of its own.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tollgate_policies::{Hold, Policy, Spender, Usage, Usd};
+use tollgate_router::Model;
+
+use crate::app::App;
+use crate::dispatch::read_whole;
+use crate::ledger::{Account, End, HoldRow, Receipt, ReceiptStatus, Timings, now_ms};
+use crate::stopwatch::{micros, millis};
+use crate::wire::openai::Answer;
+
+/// A call to make.
+#[derive(Debug)]
+pub(super) struct Errand<'a> {
+    pub(super) app: &'a Arc<App>,
+    pub(super) policy: &'a Policy,
+    /// The request that it is made for.
+    pub(super) request: &'a str,
+    /// `shadow` or `judge`: the route of its receipt, and the end of its id.
+    pub(super) purpose: &'static str,
+    /// Place of the model asked.
+    pub(super) place: usize,
+    /// The chat body, with that model's name in it.
+    pub(super) body: Bytes,
+    /// The most it can cost.
+    pub(super) worst: Usd,
+    /// What it is expected to cost.
+    pub(super) expected: Usd,
+}
+
+/// Why nothing came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// The learning budget, or a global one, has no room.
+    NoBudget,
+    /// The ledger or the engine failed.
+    Failed,
+}
+
+impl Errand<'_> {
+    /// Makes the call; the answer's body.
+    pub(super) async fn run(self) -> Result<Bytes, Unanswered> {
+        let nobody = std::collections::BTreeMap::new();
+        let spender =
+            Spender { key: None, team: None, tags: &nobody, run: None, learning: Some(&self.policy.name) };
+        let hold = self
+            .app
+            .budgets
+            .reserve(&spender, self.worst, now_ms())
+            .map_err(|_no_room| Unanswered::NoBudget)?;
+        let mut receipt = self.receipt(&hold);
+        // On record before it is sent: nobody waits for this, and a crash meanwhile must find the money spent.
+        let recorded = match self.app.ledger.begin() {
+            Ok(_) => self.app.ledger.hold(HoldRow::of(&receipt)).await,
+            Err(stalled) => Err(stalled),
+        };
+        let recorded = match recorded {
+            Ok(recording) => recording.committed().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = recorded {
+            tracing::warn!(%error, "not asked twice: what it costs could not be booked");
+            hold.release();
+            self.app.ledger.release_detached(receipt.request_id);
+            return Err(Unanswered::Failed);
+        }
+        let began = Instant::now();
+        let upstream = &self.app.upstreams[self.place];
+        let answer = match upstream.chat(self.body.clone(), &receipt.request_id).await {
+            Ok(response) => read_whole(response, upstream, self.app.limits.answer_wait).await,
+            Err(failure) => Err(failure),
+        };
+        receipt.timings = Timings { total_ms: millis(began.elapsed()), ..Timings::default() };
+        let (cost, answer) = match answer {
+            Ok(body) => {
+                let reported = std::str::from_utf8(&body).ok().and_then(Answer::read).and_then(|said| said.usage());
+                receipt.usage_estimated = reported.is_none();
+                receipt.usage = self.timed(reported.unwrap_or_default(), began);
+                let cost = reported.map_or(self.expected, |_| self.model().price.cost(&receipt.usage));
+                (cost, Ok(body))
+            }
+            Err(failure) => {
+                tracing::info!(request = receipt.request_id, error = %failure, "a call made to learn failed");
+                receipt.status = ReceiptStatus::Error;
+                receipt.http_status = failure.notice().status.as_u16();
+                receipt.usage_estimated = failure.may_have_cost();
+                let cost = if failure.may_have_cost() { self.expected } else { Usd::ZERO };
+                (cost, Err(Unanswered::Failed))
+            }
+        };
+        // Without the gateway this call would not have been made.
+        (receipt.cost, receipt.saved) = (cost, Usd::ZERO.saturating_sub(cost));
+        hold.settle(cost);
+        self.app.metrics.lost(&self.model().name, None, cost);
+        let settled = self.app.ledger.settle(End { held: true, receipt: Box::new(receipt) }).await;
+        if let Err(error) = settled {
+            tracing::error!(%error, "a receipt is not written yet");
+        }
+        answer
+    }
+
+    fn model(&self) -> &Model {
+        &self.app.catalog.models()[self.place]
+    }
+
+    fn timed(&self, mut usage: Usage, began: Instant) -> Usage {
+        if usage.engine_us == 0 {
+            usage.engine_us = micros(began.elapsed());
+        }
+        usage
+    }
+
+    fn receipt(&self, hold: &Hold) -> Receipt {
+        let model = self.model();
+        Receipt {
+            request_id: format!("{}-{}", self.request, self.purpose),
+            at_ms: now_ms(),
+            policy_name: self.policy.name.clone(),
+            policy_sha: self.policy.sha.clone(),
+            price_version: self.app.price_version.clone(),
+            route: self.purpose.to_owned(),
+            reason: format!("asked beside {} to learn from it", self.request),
+            propensity: 1.0,
+            selected: model.name.clone(),
+            model: model.name.clone(),
+            engine: model.engine.clone(),
+            http_status: 200,
+            estimate: self.expected,
+            held: hold.amount(),
+            accounts: hold.accounts().iter().map(Account::from).collect(),
+            ..Receipt::default()
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Asking twice: a share of what is answered below the baseline is also asked of the baseline, once the client has its
+//! answer, and the two answers are compared.
+//!
+//! Who is asked twice is drawn before anything is answered, so the answers cannot decide it. A request is only asked twice
+//! where the baseline was among the models that might have answered it: rules, keys and regions hold here as there.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use serde_json::{Map, Value};
+use tokio::sync::OwnedSemaphorePermit;
+use tollgate_policies::{Learn, Policy, Usd};
+use tollgate_router::{Choice, Decision};
+
+use super::compare::{Likeness, compare};
+use super::errand::{Errand, Unanswered};
+use super::judge::{Question, judge};
+use super::said;
+use crate::app::App;
+use crate::call::Call;
+use crate::dispatch::Route;
+use crate::ledger::{Judged, ReceiptStatus, Source, now_ms};
+
+/// Longest answer that is compared, bytes of the stream.
+const LONGEST: usize = 1 << 20;
+
+/// A request that will be asked twice.
+#[derive(Debug)]
+pub struct Shadow {
+    app: Arc<App>,
+    policy: Arc<Policy>,
+    judge: Option<usize>,
+    request: String,
+    domain: &'static str,
+    choice: Choice,
+    /// That the served model served, among the requests asked twice.
+    propensity: f64,
+    served: String,
+    baseline: usize,
+    body: Bytes,
+    worst: Usd,
+    expected: Usd,
+    /// Where the served answer stands before a judge.
+    served_first: bool,
+    seen: BytesMut,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Shadow {
+    /// Draws whether a decided request is asked twice; `None` for most.
+    #[must_use]
+    pub fn draw(app: &Arc<App>, call: &Call, route: &Route<'_>, body: &[u8]) -> Option<Box<Shadow>> {
+        let learn = route.ask.policy.learn.as_ref().filter(|learn| learn.share > 0.0)?;
+        // Other digits of the draw than those that exploration used.
+        let draw = (call.draw() * f64::from(1 << 20)).fract();
+        if draw >= learn.share {
+            return None;
+        }
+        let (decision, chat) = (route.decision, route.chat);
+        let (selected, baseline) = (decision.ranked[0], decision.baseline);
+        let comparable = chat.choices == 1 && !chat.tools && route.ask.pinned.is_none();
+        if selected == baseline || !decision.ranked.contains(&baseline) || !comparable {
+            return None;
+        }
+        let Some(slot) = app.lessons.slot().filter(|_| app.upstreams[baseline].live().queue_depth == 0) else {
+            app.metrics.asked_twice("busy");
+            return None;
+        };
+        let verdict = &decision.verdicts[baseline];
+        let model = &app.catalog.models()[baseline];
+        Some(Box::new(Shadow {
+            app: Arc::clone(app),
+            policy: Arc::clone(&route.ask.policy),
+            judge: judge_of(app, route, learn),
+            request: call.id.clone(),
+            domain: route.plan.score.domain,
+            choice: decision.choice(&route.plan.score),
+            propensity: served_propensity(decision, learn.explore),
+            served: decision.verdicts[selected].model.clone(),
+            baseline,
+            body: asked_whole(body, &model.upstream_model, verdict.output_cap)?,
+            worst: verdict.worst_cost,
+            expected: verdict.cost,
+            served_first: (draw / learn.share) < 0.5,
+            seen: BytesMut::new(),
+            _slot: slot,
+        }))
+    }
+
+    /// Takes a piece of the streamed answer.
+    pub fn take(&mut self, piece: &[u8]) {
+        if self.seen.len() <= LONGEST {
+            self.seen.extend_from_slice(piece);
+        }
+    }
+
+    /// The streamed answer has ended.
+    pub fn streamed(mut self: Box<Self>, status: ReceiptStatus, model: &str) {
+        let seen = self.seen.split();
+        let text = (seen.len() <= LONGEST).then(|| said::streamed(&seen)).flatten();
+        self.answered(status, model, text);
+    }
+
+    /// The whole answer is there.
+    pub fn whole(self: Box<Self>, status: ReceiptStatus, model: &str, body: &[u8]) {
+        let text = said::whole(body);
+        self.answered(status, model, text);
+    }
+
+    /// Goes on apart, if the model decided on gave an answer that can be compared.
+    fn answered(self: Box<Self>, status: ReceiptStatus, model: &str, text: Option<String>) {
+        if status != ReceiptStatus::Ok || model != self.served {
+            return;
+        }
+        let Some(text) = text else {
+            return self.app.metrics.asked_twice("incomparable");
+        };
+        tokio::spawn(async move {
+            let result = self.learn(&text).await;
+            self.app.metrics.asked_twice(result);
+        });
+    }
+
+    /// Asks the baseline, compares, puts the verdicts on record; what came of it, as a word for the metrics.
+    async fn learn(&self, served: &str) -> &'static str {
+        let errand = Errand {
+            app: &self.app,
+            policy: &self.policy,
+            request: &self.request,
+            purpose: "shadow",
+            place: self.baseline,
+            body: self.body.clone(),
+            worst: self.worst,
+            expected: self.expected,
+        };
+        let answer = match errand.run().await {
+            Ok(answer) => answer,
+            Err(unanswered) => return word(unanswered),
+        };
+        let Some(baseline) = said::whole(&answer) else { return "incomparable" };
+        match (compare(self.domain, served, &baseline), self.judge) {
+            // The baseline's answer stands for the right one: what it gets wrong, nobody here can tell.
+            (Likeness::Same, _) => self.record(Source::Shadow, (true, true), "same").await,
+            (_, Some(place)) => {
+                let question = Question {
+                    request: &self.request,
+                    asked: conversation(&self.body),
+                    served,
+                    baseline: &baseline,
+                    served_first: self.served_first,
+                };
+                match judge(&self.app, &self.policy, place, question).await {
+                    Ok(Some(verdict)) => self.record(Source::Judge, verdict, "judged").await,
+                    Ok(None) => "incomparable",
+                    Err(unanswered) => word(unanswered),
+                }
+            }
+            (Likeness::Different, None) => self.record(Source::Shadow, (false, true), "different").await,
+            (Likeness::Unclear, None) => "incomparable",
+        }
+    }
+
+    /// Puts the verdicts on the served answer and the baseline's on record.
+    async fn record(&self, source: Source, good: (bool, bool), word: &'static str) -> &'static str {
+        let judged = |model: &str, good, propensity| Judged {
+            request_id: self.request.clone(),
+            at_ms: now_ms(),
+            policy: self.policy.name.clone(),
+            model: model.to_owned(),
+            source,
+            good,
+            propensity,
+            choice: Some(self.choice.clone()),
+        };
+        let baseline = &self.app.catalog.models()[self.baseline].name;
+        // Of requests asked twice the baseline's answer is always judged.
+        let verdicts = vec![judged(&self.served, good.0, self.propensity), judged(baseline, good.1, 1.0)];
+        match self.app.learn(verdicts).await {
+            Ok(()) => word,
+            Err(error) => {
+                tracing::warn!(%error, "a verdict could not be put on record");
+                "failed"
+            }
+        }
+    }
+}
+
+const fn word(unanswered: Unanswered) -> &'static str {
+    match unanswered {
+        Unanswered::NoBudget => "no_budget",
+        Unanswered::Failed => "failed",
+    }
+}
+
+/// The judge, where the policy names one that the caller's key and rules do not rule out: the request's text goes there.
+fn judge_of(app: &App, route: &Route<'_>, learn: &Learn) -> Option<usize> {
+    let place = app.catalog.position(learn.judge.as_deref()?)?;
+    route.decision.ranked.contains(&place).then_some(place)
+}
+
+/// Probability that the served model was the one to serve, given that another than the baseline was.
+fn served_propensity(decision: &Decision, floor: f64) -> f64 {
+    let models = decision.ranked.len().max(1) as f64;
+    // What was explored stands before the best.
+    let explored = decision.propensity <= floor / models + f64::EPSILON;
+    let best = decision.ranked.get(usize::from(explored)).or(decision.ranked.first());
+    let baseline_first = if best == Some(&decision.baseline) { 1.0 - floor + floor / models } else { floor / models };
+    (decision.propensity / (1.0 - baseline_first).max(f64::EPSILON)).clamp(f64::EPSILON, 1.0)
+}
+
+/// The same request for another model, whole.
+fn asked_whole(body: &[u8], model: &str, max_tokens: u64) -> Option<Bytes> {
+    let mut fields: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    fields.remove("stream");
+    fields.remove("stream_options");
+    fields.insert("model".to_owned(), model.into());
+    let bound = if fields.contains_key("max_completion_tokens") { "max_completion_tokens" } else { "max_tokens" };
+    fields.insert(bound.to_owned(), max_tokens.into());
+    Some(Bytes::from(Value::Object(fields).to_string()))
+}
+
+/// The conversation for a judge to read.
+fn conversation(body: &[u8]) -> String {
+    let fields: Value = serde_json::from_slice(body).unwrap_or_default();
+    let mut text = String::new();
+    for message in fields.get("messages").and_then(Value::as_array).into_iter().flatten() {
+        let role = message.get("role").and_then(Value::as_str).unwrap_or("user");
+        let content = match message.get("content") {
+            Some(Value::String(content)) => content.clone(),
+            Some(Value::Array(parts)) => {
+                let texts = parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str));
+                texts.collect::<Vec<_>>().join("\n")
+            }
+            _ => continue,
+        };
+        text.push_str(&format!("{role}: {content}\n"));
+    }
+    text
+}

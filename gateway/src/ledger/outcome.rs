@@ -1,0 +1,222 @@
+//! What the router learns from: judged answers, and the abilities that were put in force because of them.
+//!
+//! These rows are not money: they are outside of the receipts' chain, and a verdict that is given again replaces the
+//! one before.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use serde::{Deserialize, Serialize};
+use tollgate_router::{Abilities, Choice};
+
+use super::batch::signed;
+use super::error::LedgerError;
+use super::reader::Reader;
+use super::record::Receipt;
+
+/// Who judged an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// `POST /v1/feedback`.
+    Feedback,
+    /// The baseline was asked too, and the answers were compared.
+    Shadow,
+    /// The same, and another model judged them.
+    Judge,
+}
+
+impl Source {
+    /// The word in the ledger and on metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Source::Feedback => "feedback",
+            Source::Shadow => "shadow",
+            Source::Judge => "judge",
+        }
+    }
+}
+
+/// One answer, judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// The request answered.
+    pub request_id: String,
+    /// When it was judged, Unix milliseconds.
+    pub at_ms: u64,
+    /// The policy that had decided.
+    pub policy: String,
+    /// The model whose answer it is.
+    pub model: String,
+    /// Who judged.
+    pub source: Source,
+    /// The verdict.
+    pub good: bool,
+    /// Probability that this model's answer was the one judged, for a request that is judged at all.
+    pub propensity: f64,
+    /// What was decided and what could have been; `None` where the policy does not learn.
+    pub choice: Option<Choice>,
+}
+
+/// Abilities that were put in force.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Promotion {
+    /// When, Unix milliseconds.
+    pub at_ms: u64,
+    /// The abilities configured then: where they have been changed since, the change counts.
+    pub configured: Abilities,
+    /// What is in force instead.
+    pub abilities: Abilities,
+    /// The trial that they won, as JSON.
+    pub trial: String,
+}
+
+/// Judged answers by policy, model, source and verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// The model.
+    pub model: String,
+    /// Answers judged good, by who judged them.
+    pub good: BTreeMap<String, u64>,
+    /// Answers judged bad.
+    pub bad: BTreeMap<String, u64>,
+}
+
+/// Writes a verdict in the place of an earlier one by the same judge.
+pub(super) fn insert(step: &Transaction<'_>, judged: &Judged) -> Result<(), LedgerError> {
+    let choice = judged.choice.as_ref().map(serde_json::to_string).transpose()?;
+    step.prepare_cached(
+        "INSERT OR REPLACE INTO outcomes (request_id, at_ms, policy, model, source, good, propensity, choice) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![
+        judged.request_id,
+        signed(judged.at_ms),
+        judged.policy,
+        judged.model,
+        judged.source.as_str(),
+        judged.good,
+        judged.propensity,
+        choice,
+    ])?;
+    Ok(())
+}
+
+/// Puts a promotion on record.
+pub(super) fn promote(step: &Transaction<'_>, promotion: &Promotion) -> Result<(), LedgerError> {
+    step.prepare_cached("INSERT INTO promotions (at_ms, configured, abilities, trial) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![
+            signed(promotion.at_ms),
+            serde_json::to_string(&promotion.configured)?,
+            serde_json::to_string(&promotion.abilities)?,
+            promotion.trial,
+        ])?;
+    Ok(())
+}
+
+impl Reader {
+    /// A request's receipt.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read.
+    pub fn receipt(&self, request_id: &str) -> Result<Option<Receipt>, LedgerError> {
+        let body: Option<String> = self
+            .db()
+            .prepare_cached("SELECT body FROM receipts WHERE request_id = ?1")?
+            .query_row([request_id], |row| row.get(0))
+            .optional()?;
+        Ok(body.map(|body| serde_json::from_str(&body)).transpose()?)
+    }
+
+    /// The newest judged answers, oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read.
+    pub fn judged(&self, newest: usize) -> Result<Vec<Judged>, LedgerError> {
+        if !has(self.db(), "outcomes")? {
+            return Ok(Vec::new());
+        }
+        let mut query = self.db().prepare(
+            "SELECT request_id, at_ms, policy, model, source, good, propensity, choice FROM outcomes \
+             ORDER BY seq DESC LIMIT ?1",
+        )?;
+        let mut rows = query.query([signed(newest as u64)])?;
+        let mut judged = Vec::new();
+        while let Some(row) = rows.next()? {
+            let choice: Option<String> = row.get(7)?;
+            judged.push(Judged {
+                request_id: row.get(0)?,
+                at_ms: row.get::<_, i64>(1)?.unsigned_abs(),
+                policy: row.get(2)?,
+                model: row.get(3)?,
+                source: match row.get::<_, String>(4)?.as_str() {
+                    "feedback" => Source::Feedback,
+                    "judge" => Source::Judge,
+                    _ => Source::Shadow,
+                },
+                good: row.get(5)?,
+                propensity: row.get(6)?,
+                choice: choice.map(|choice| serde_json::from_str(&choice)).transpose()?,
+            });
+        }
+        judged.reverse();
+        Ok(judged)
+    }
+
+    /// Counts of judged answers, by model.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read.
+    pub fn tallies(&self) -> Result<Vec<Tally>, LedgerError> {
+        if !has(self.db(), "outcomes")? {
+            return Ok(Vec::new());
+        }
+        let mut query = self
+            .db()
+            .prepare("SELECT model, source, good, count(*) FROM outcomes GROUP BY 1, 2, 3 ORDER BY 1")?;
+        let mut rows = query.query([])?;
+        let mut tallies: Vec<Tally> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (model, source, good): (String, String, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            if tallies.last().is_none_or(|tally| tally.model != model) {
+                tallies.push(Tally { model, good: BTreeMap::new(), bad: BTreeMap::new() });
+            }
+            if let Some(tally) = tallies.last_mut() {
+                let side = if good { &mut tally.good } else { &mut tally.bad };
+                side.insert(source, row.get::<_, i64>(3)?.unsigned_abs());
+            }
+        }
+        Ok(tallies)
+    }
+
+    /// The newest promotion.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read.
+    pub fn promotion(&self) -> Result<Option<Promotion>, LedgerError> {
+        if !has(self.db(), "promotions")? {
+            return Ok(None);
+        }
+        let row = self
+            .db()
+            .query_row(
+                "SELECT at_ms, configured, abilities, trial FROM promotions ORDER BY id DESC LIMIT 1",
+                [],
+                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get(3)?)),
+            )
+            .optional()?;
+        let Some((at_ms, configured, abilities, trial)) = row else { return Ok(None) };
+        Ok(Some(Promotion {
+            at_ms: at_ms.unsigned_abs(),
+            configured: serde_json::from_str(&configured)?,
+            abilities: serde_json::from_str(&abilities)?,
+            trial,
+        }))
+    }
+}
+
+/// Whether the file has a table yet: one of an older release that no gateway has opened since has not.
+fn has(db: &Connection, table: &str) -> rusqlite::Result<bool> {
+    db.query_row("SELECT count(*) > 0 FROM sqlite_schema WHERE name = ?1", [table], |row| row.get(0))
+}

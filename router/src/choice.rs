@@ -1,0 +1,85 @@
+//! A decision as far as abilities decide it: enough to take it again under others.
+
+use serde::{Deserialize, Serialize};
+use tollgate_policies::Usd;
+
+use crate::ability::{Abilities, Ability};
+use crate::objective::{self, Worth};
+
+/// What was decided about one request: the score, what was asked for, and the models that might answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    /// Probability that the small reference model answers well.
+    pub p_small: f32,
+    /// Probability that the large reference model does.
+    pub p_large: f32,
+    /// What the request is about.
+    pub domain: String,
+    /// How much worse than the baseline was good enough, as a difference of probabilities.
+    pub gap: f64,
+    /// λ, in quality per dollar.
+    pub price_of_money: f64,
+    /// μ, in quality for a missed deadline.
+    pub latency_weight: f64,
+    /// The model that quality is measured against.
+    pub baseline: String,
+    /// The models that might answer, in the catalogue's order.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A model that might have answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Its name.
+    pub model: String,
+    /// Expected cost.
+    pub cost: Usd,
+    /// Probability of missing the deadline.
+    pub p_late: f64,
+}
+
+impl Choice {
+    /// Probability that a model of this ability answers well.
+    pub(crate) fn p_good(&self, ability: &Ability) -> f64 {
+        objective::p_good(self.p_small, self.p_large, ability.in_domain(&self.domain))
+    }
+
+    /// The candidate that is best under these abilities, exactly as a decision ranks; models without one count as the
+    /// large reference model. `None` if there are no candidates.
+    #[must_use]
+    pub fn take(&self, abilities: &Abilities) -> Option<&Candidate> {
+        let large = Ability::from(1.0);
+        let p_good = |model: &str| self.p_good(abilities.get(model).unwrap_or(&large));
+        let asked = p_good(&self.baseline) - self.gap;
+        let worth = |candidate: &Candidate| {
+            let p_good = p_good(&candidate.model);
+            let counted = objective::counted_quality(p_good, asked);
+            let utility = objective::utility(
+                counted,
+                candidate.cost,
+                candidate.p_late,
+                self.price_of_money,
+                self.latency_weight,
+            );
+            Worth { utility, cost: candidate.cost, p_good }
+        };
+        let worths = self.candidates.iter().map(|candidate| (worth(candidate), candidate));
+        worths.min_by(|(one, _), (other, _)| one.before(other)).map(|(_, candidate)| candidate)
+    }
+
+    /// What an answer by a candidate is worth, if it is good with this probability. Quality that the policy gives up for the
+    /// sake of money counts as kept: going below the baseline is a loss only by more than the tolerated gap.
+    pub(crate) fn value(&self, candidate: &Candidate, good: f64) -> f64 {
+        let tolerated = if candidate.model == self.baseline { 0.0 } else { self.gap };
+        objective::utility(
+            good + tolerated,
+            candidate.cost,
+            candidate.p_late,
+            self.price_of_money,
+            self.latency_weight,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+use super::*;
+use crate::ability::Ability;
+use crate::choice::Candidate;
+use crate::objective;
+use tollgate_policies::Usd;
+
+/// Numbers in 0..1, always the same for one seed.
+struct Draws(u64);
+
+impl Draws {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// Two models over prompts of every difficulty, `small` fifty times cheaper.
+struct World {
+    truth: Abilities,
+    draws: Draws,
+    asked: u64,
+}
+
+fn abilities(small: impl Into<Ability>) -> Abilities {
+    [("small".to_owned(), small.into()), ("large".to_owned(), Ability::from(1.0))].into()
+}
+
+impl World {
+    fn new(small: impl Into<Ability>, seed: u64) -> World {
+        World { truth: abilities(small), draws: Draws(seed), asked: 0 }
+    }
+
+    fn choice(&mut self) -> Choice {
+        let candidate = |model: &str, cost| Candidate {
+            model: model.to_owned(),
+            cost: Usd::from_nanos(cost),
+            p_late: 0.0,
+        };
+        let easy = self.draws.next();
+        Choice {
+            p_small: (0.15 + 0.7 * easy) as f32,
+            p_large: (0.7 + 0.25 * easy) as f32,
+            domain: if self.draws.next() < 0.5 { "math" } else { "chat" }.to_owned(),
+            gap: 0.05,
+            price_of_money: 1.0,
+            latency_weight: 0.0,
+            baseline: "large".to_owned(),
+            candidates: vec![candidate("small", 1_000_000), candidate("large", 50_000_000)],
+        }
+    }
+
+    fn good(&mut self, choice: &Choice, model: &str) -> bool {
+        let p_good = choice.p_good(&self.truth[model]);
+        self.draws.next() < p_good
+    }
+
+    /// A request served as `abilities` say, exploring with this floor, and judged by its user.
+    fn judged(&mut self, in_force: &Abilities, floor: f64) -> Outcome {
+        self.asked += 1;
+        let choice = self.choice();
+        let best = choice.take(in_force).unwrap().model.clone();
+        let explored = self.draws.next() < floor / 2.0;
+        let other = if best == "small" { "large" } else { "small" };
+        let model = if explored { other.to_owned() } else { best };
+        let propensity = if explored { floor / 2.0 } else { 1.0 - floor / 2.0 };
+        let good = self.good(&choice, &model);
+        Outcome { request: format!("req_{}", self.asked), choice, model, good, propensity }
+    }
+
+    /// What decisions under some abilities are truly worth, on fresh prompts.
+    fn worth(&mut self, abilities: &Abilities) -> f64 {
+        let mut sum = 0.0;
+        for _ in 0..4000 {
+            let choice = self.choice();
+            let taken = choice.take(abilities).unwrap();
+            sum += choice.value(taken, choice.p_good(&self.truth[&taken.model]));
+        }
+        sum / 4000.0
+    }
+}
+
+fn learned(world: &mut World, priors: &Abilities, requests: usize, floor: f64) -> Learner {
+    let mut learner = Learner::new(priors.clone());
+    for _ in 0..requests {
+        let outcome = world.judged(priors, floor);
+        learner.learn(outcome);
+    }
+    learner
+}
+
+#[test]
+fn the_posterior_nears_the_truth_and_narrows() {
+    let mut world = World::new(0.6, 1);
+    let few = learned(&mut world, &abilities(0.0), 100, 0.5).evidence("small");
+    let many = learned(&mut world, &abilities(0.0), 5000, 0.5).evidence("small");
+    let general = |evidence: &[Evidence]| (evidence[0].mean, evidence[0].deviation);
+    let ((_, wide), (_, narrow)) = (general(&few), general(&many));
+    assert!(narrow < wide && wide < 0.5, "{narrow} {wide}");
+    for line in many.iter().filter(|line| line.domain != "general") {
+        assert!((line.mean - 0.6).abs() < 3.0 * line.deviation + 0.08, "{line:?}");
+    }
+}
+
+#[test]
+fn domains_differ_where_they_do_and_borrow_where_little_is_known() {
+    let truth = Ability::from(0.8).with("math", 0.0).unwrap();
+    let mut world = World::new(truth, 2);
+    let learner = learned(&mut world, &abilities(0.4), 4000, 0.5);
+    let small = learner.proposal()["small"];
+    assert!(small.in_domain("chat") - small.in_domain("math") > 0.4, "{small:?}");
+    // Code was never judged: it has what the others have in common.
+    assert!((small.in_domain("code") - small.general()).abs() < f64::EPSILON);
+    assert!((0.2..0.7).contains(&small.general()), "{small:?}");
+}
+
+#[test]
+fn one_verdict_moves_little() {
+    let mut learner = Learner::new(abilities(0.0));
+    let mut outcome = World::new(0.0, 3).judged(&abilities(0.0), 0.1);
+    (outcome.model, outcome.good) = ("small".to_owned(), true);
+    learner.learn(outcome.clone());
+    let moved = learner.proposal()["small"].general();
+    assert!(moved > 0.0 && moved < 0.35, "{moved}");
+    // Nothing is learned of a stranger, nor from an impossibility.
+    outcome.model = "stranger".to_owned();
+    learner.learn(outcome.clone());
+    (outcome.model, outcome.propensity) = ("small".to_owned(), 0.0);
+    learner.learn(outcome);
+    assert_eq!(learner.outcomes.len(), 1);
+}
+
+#[test]
+fn abilities_that_are_right_stay() {
+    let promoted = (0..40).filter(|seed| {
+        let mut world = World::new(0.3, 100 + seed);
+        learned(&mut world, &abilities(0.3), 600, 0.2).trial(&abilities(0.3)).promotes()
+    });
+    assert!(promoted.count() <= 2);
+}
+
+#[test]
+fn abilities_that_are_wrong_go_and_what_comes_is_better() {
+    for (configured, truth, seed) in [(0.0, 1.0, 7), (1.0, 0.0, 8)] {
+        let mut world = World::new(truth, seed);
+        let in_force = abilities(configured);
+        let learner = learned(&mut world, &in_force, 8000, 0.2);
+        let trial = learner.trial(&in_force);
+        assert!(trial.promotes(), "{configured} for {truth}: {trial:?}");
+        let (new, old) = (world.worth(&learner.proposal()), world.worth(&in_force));
+        assert!(new > old, "{new} against {old}");
+        // The estimate is of what there is to gain, though most answers judged were the other model's.
+        assert!((trial.low..=trial.high).contains(&(new - old)), "{trial:?} and truly {}", new - old);
+    }
+}
+
+#[test]
+fn the_model_may_be_wrong_where_the_propensities_are_right() {
+    // Good answers do not follow the item-response line at all: the small model answers everything, the large one half.
+    let in_force = abilities(0.0);
+    let mut world = World::new(0.0, 9);
+    let mut learner = Learner::new(in_force.clone());
+    for _ in 0..3000 {
+        let mut outcome = world.judged(&in_force, 0.2);
+        outcome.good = outcome.model == "small" || world.draws.next() < 0.5;
+        learner.learn(outcome);
+    }
+    let trial = learner.trial(&in_force);
+    // Where they differ the small one gains a half, may lose 0.05 and saves 4.9 cents.
+    let wanted = 0.599 * trial.differing as f64 / trial.requests as f64;
+    assert!(trial.promotes() && (trial.low..=trial.high).contains(&wanted), "{trial:?} {wanted}");
+}
+
+#[test]
+fn both_answers_to_a_request_count_once() {
+    let in_force = abilities(0.0);
+    let mut world = World::new(1.0, 10);
+    let mut learner = Learner::new(in_force.clone());
+    for number in 0..800 {
+        let choice = world.choice();
+        for model in ["small", "large"] {
+            let good = world.good(&choice, model);
+            let request = format!("req_{number}");
+            learner.learn(Outcome {
+                request,
+                choice: choice.clone(),
+                model: model.to_owned(),
+                good,
+                propensity: 1.0,
+            });
+        }
+    }
+    let trial = learner.trial(&in_force);
+    assert_eq!(trial.requests, 800);
+    assert!(trial.promotes(), "{trial:?}");
+}
+
+#[test]
+fn a_choice_takes_the_better_of_two_alike() {
+    let choice = World::new(0.0, 11).choice();
+    assert!(objective::p_good(choice.p_small, choice.p_large, 1.0) > 0.5);
+    let mut alike = choice.clone();
+    alike.candidates[1].cost = alike.candidates[0].cost;
+    alike.gap = 1.0;
+    assert_eq!(
+        alike.take(&abilities(0.5)).unwrap().model,
+        "large",
+        "as cheap, as good as wanted, and better"
+    );
+    alike.candidates.clear();
+    assert_eq!(alike.take(&abilities(0.5)), None);
+}

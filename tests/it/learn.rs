@@ -1,0 +1,224 @@
+//! Learning from traffic: verdicts by callers, requests asked twice, exploration, and what is made of them.
+
+use serde_json::{Value, json};
+use tollgate_tests::upstream::{Chat, Script};
+
+use crate::stage::{SMALL_PRICE, Stage, ask, ask_stream, verified};
+
+/// Everything goes to `small` and every request is drawn for one of `learn`'s purposes.
+fn policy(learn: &str) -> String {
+    format!(
+        "[policy]\nname = \"default\"\nbaseline = \"large\"\n[objective]\nquality = 0.0\n[learn]\n{learn}\n"
+    )
+}
+
+async fn outcomes(stage: &Stage) -> Value {
+    let args = ["ledger", "outcomes", "--json", "--config", "tollgate.toml", "--data-dir", "data"];
+    serde_json::from_str(&stage.home.run(&args).await.success()).expect("outcomes --json prints JSON")
+}
+
+/// Verdicts on a model by one kind of judge: good and bad.
+fn verdicts(outcomes: &Value, model: &str, source: &str) -> (u64, u64) {
+    let judged = outcomes["judged"].as_array().expect("a list");
+    let of = |side: &str| {
+        let tally = judged.iter().find(|tally| tally["model"] == model);
+        tally.and_then(|tally| tally[side][source].as_u64()).unwrap_or(0)
+    };
+    (of("good"), of("bad"))
+}
+
+#[tokio::test]
+async fn feedback_is_noted_once_for_each_answer() {
+    let stage = Stage::with(&policy("explore = 0.0"), SMALL_PRICE, "").await;
+    let client = stage.client();
+    let answer = client.chat(&ask("auto")).await;
+    assert_eq!(answer.header("x-tollgate-model"), "small");
+    let id = answer.header("x-tollgate-request-id").to_owned();
+    let say = |good: Value| client.post("/v1/feedback", json!({"request_id": id, "good": good}).to_string());
+    let noted = say(true.into()).await;
+    assert_eq!(noted.status, 200, "{}", noted.text());
+    assert_eq!(noted.json()["model"], "small");
+    assert_eq!(noted.json()["learned"], true);
+    assert_eq!(verdicts(&outcomes(&stage).await, "small", "feedback"), (1, 0));
+    // Somebody who thinks better of it.
+    assert_eq!(say(0.into()).await.status, 200);
+    assert_eq!(verdicts(&outcomes(&stage).await, "small", "feedback"), (0, 1));
+    let metrics = stage.gateway.metrics().await;
+    assert!((metrics.sum("tollgate_outcomes_total", &[("source", "feedback")]) - 2.0).abs() < 1e-9);
+    assert_eq!(stage.receipts().await.len(), 1, "a verdict is no request");
+}
+
+#[tokio::test]
+async fn feedback_on_what_is_not_ones_own_is_refused() {
+    let stage = Stage::with(&policy("explore = 0.0"), SMALL_PRICE, "").await;
+    let (mine, yours) = (stage.key(&["mine"]).await, stage.key(&["yours"]).await);
+    stage.gateway.logged("the keys", |_| true).await;
+    let (me, you) = (stage.client().key(&mine), stage.client().key(&yours));
+    let answer = tollgate_tests::within("the new key", async {
+        loop {
+            let answer = me.chat(&ask("auto")).await;
+            if answer.status == 200 {
+                return answer;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let body = json!({"request_id": answer.header("x-tollgate-request-id"), "good": true}).to_string();
+    let refused = you.post("/v1/feedback", body.clone()).await;
+    assert_eq!((refused.status, &refused.error()["code"]), (404, &"request_not_found".into()));
+    assert_eq!(refused.error()["param"], "request_id");
+    assert_eq!(me.post("/v1/feedback", body).await.status, 200);
+    for (wrong, param) in [(r#"{"good":true}"#, "request_id"), (r#"{"request_id":"x","good":"yes"}"#, "good")] {
+        let refused = me.post("/v1/feedback", wrong).await;
+        assert_eq!((refused.status, &refused.error()["param"]), (400, &param.into()), "{}", refused.text());
+    }
+}
+
+#[tokio::test]
+async fn a_share_is_asked_twice_on_a_budget_of_its_own() {
+    let stage = Stage::with(&policy("share = 0.5\nlimit_usd = 1.0"), SMALL_PRICE, "").await;
+    stage.small.answer(Chat::new("Paris", 11, 7));
+    stage.large.answer(Chat::new("The capital is Paris.", 11, 7));
+    let client = stage.client();
+    for number in 0..24 {
+        let body = if number % 2 == 0 { ask("auto") } else { ask_stream("auto") };
+        assert_eq!(client.chat(&body).await.status, 200);
+        // One after the other: two at once are asked twice at most.
+        let drawn = |metrics: &tollgate_tests::metrics::Exposition| metrics.sum("tollgate_shadow_requests_total", &[]);
+        let asked = stage.large.counts().asked as f64;
+        stage.gateway.metrics_reach("what was drawn", |metrics| drawn(metrics) >= asked).await;
+    }
+    let metrics = stage.gateway.metrics().await;
+    let same = metrics.sum("tollgate_shadow_requests_total", &[("result", "same")]);
+    assert!((2.0..=22.0).contains(&same), "{same} of 24 at a half each");
+    let asked = stage.large.counts().asked;
+    let (good, bad) = verdicts(&outcomes(&stage).await, "large", "shadow");
+    assert_eq!((good, bad, verdicts(&outcomes(&stage).await, "small", "shadow").0), (asked as u64, 0, good));
+    let receipts = stage.receipts().await;
+    let twice: Vec<&Value> = receipts.iter().filter(|receipt| receipt["route"] == "shadow").collect();
+    assert_eq!((twice.len(), receipts.len()), (asked, 24 + asked));
+    for receipt in twice {
+        assert_eq!(receipt["model"], "large");
+        // 11 prompt tokens at 5 and 7 completion tokens at 10 dollars a million.
+        assert_eq!(receipt["cost"], "0.000125", "{receipt}");
+        assert_eq!(receipt["accounts"][0]["budget"], "learning of default");
+    }
+    assert_eq!(stage.large.last().json()["stream"], Value::Null, "asked whole");
+    verified(&stage.home).await;
+}
+
+#[tokio::test]
+async fn asking_twice_ends_with_its_budget() {
+    // Enough for one call that costs 0.000125 and may cost up to about 0.0004.
+    let stage = Stage::with(&policy("share = 0.5\nlimit_usd = 0.0005"), SMALL_PRICE, "").await;
+    let client = stage.client();
+    let refused = |metrics: &tollgate_tests::metrics::Exposition| {
+        metrics.sum("tollgate_shadow_requests_total", &[("result", "no_budget")])
+    };
+    tollgate_tests::within("the budget's end", async {
+        while refused(&stage.gateway.metrics().await) < 3.0 {
+            assert_eq!(client.chat(&ask("auto")).await.status, 200, "clients are not refused for it");
+        }
+    })
+    .await;
+    assert!(stage.large.counts().asked <= 4, "{:?}", stage.large.counts());
+    verified(&stage.home).await;
+}
+
+#[tokio::test]
+async fn a_judge_decides_where_answers_cannot_be_compared() {
+    let stage = Stage::with(&policy("share = 0.5\nlimit_usd = 1.0\njudge = \"large\""), SMALL_PRICE, "").await;
+    stage.small.answer(Chat::new("A long tale of the sea, told by one who was never there at all.", 11, 7));
+    // The same text serves as the second answer and as the judge's verdict: neither is good.
+    stage.large.answer(Chat::new("D", 11, 7));
+    let client = stage.client();
+    tollgate_tests::within("a verdict", async {
+        loop {
+            assert_eq!(client.chat(&ask("auto")).await.status, 200);
+            let metrics = stage.gateway.metrics().await;
+            if metrics.sum("tollgate_shadow_requests_total", &[("result", "judged")]) > 0.0 {
+                return;
+            }
+        }
+    })
+    .await;
+    let outcomes = outcomes(&stage).await;
+    assert!(verdicts(&outcomes, "small", "judge").1 > 0 && verdicts(&outcomes, "large", "judge").1 > 0, "{outcomes}");
+    let seen = stage.large.seen();
+    let judged = seen.iter().map(|seen| seen.json().to_string()).find(|body| body.contains("answer_a"));
+    let judged = judged.expect("the judge was asked");
+    assert!(judged.contains("Hello there") && judged.contains("A long tale"), "{judged}");
+}
+
+#[tokio::test]
+async fn a_shadow_that_fails_is_nobodys_trouble() {
+    let stage = Stage::with(&policy("share = 0.5\nlimit_usd = 1.0"), SMALL_PRICE, "").await;
+    stage.large.answer(Script::status(500));
+    let client = stage.client();
+    tollgate_tests::within("a failure", async {
+        loop {
+            assert_eq!(client.chat(&ask("auto")).await.status, 200);
+            let metrics = stage.gateway.metrics().await;
+            if metrics.sum("tollgate_shadow_requests_total", &[("result", "failed")]) > 0.0 {
+                return;
+            }
+        }
+    })
+    .await;
+    assert!(outcomes(&stage).await["judged"].as_array().is_some_and(Vec::is_empty));
+    verified(&stage.home).await;
+}
+
+#[tokio::test]
+async fn exploration_is_drawn_and_on_record() {
+    let stage = Stage::with(&policy("explore = 0.2"), SMALL_PRICE, "").await;
+    let client = stage.client();
+    for _ in 0..100 {
+        assert_eq!(client.chat(&ask("auto")).await.status, 200);
+    }
+    let receipts = stage.receipts().await;
+    let explored: Vec<&Value> = receipts.iter().filter(|receipt| receipt["model"] == "large").collect();
+    // A tenth is expected; outside of these bounds lies one in a hundred thousand.
+    assert!((1..=25).contains(&explored.len()), "{} of 100", explored.len());
+    for receipt in &receipts {
+        let wanted = if receipt["model"] == "large" { 0.1 } else { 0.9 };
+        assert!((receipt["propensity"].as_f64().unwrap_or_default() - wanted).abs() < 1e-9, "{receipt}");
+    }
+    assert!(explored[0]["reason"].as_str().is_some_and(|reason| reason.contains("explored")), "{}", explored[0]);
+    // Who asks for the baseline's whole quality is not experimented with.
+    let careful = client.with("x-tollgate-quality", "1.0");
+    for _ in 0..30 {
+        let answer = careful.chat(&ask("auto")).await;
+        assert_eq!(answer.header("x-tollgate-model"), "large");
+    }
+}
+
+#[tokio::test]
+async fn abilities_that_win_their_trial_are_put_in_force_and_survive_a_restart() {
+    let learn = "explore = 0.2\npromote = true";
+    let stage = Stage::with(&policy(learn).replace("quality = 0.0", "quality = 0.99"), SMALL_PRICE, "").await;
+    let client = stage.client();
+    // The callers find the small model's answers good and the large one's bad: the small one is abler than configured.
+    let mut round = 0;
+    tollgate_tests::within("a promotion", async {
+        loop {
+            let answer = client.chat(&ask("auto")).await;
+            let good = answer.header("x-tollgate-model") == "small" || round % 4 != 0;
+            let body = json!({"request_id": answer.header("x-tollgate-request-id"), "good": good}).to_string();
+            assert_eq!(client.post("/v1/feedback", body).await.status, 200);
+            round += 1;
+            if round % 50 == 0 && stage.gateway.metrics().await.sum("tollgate_promotions_total", &[]) > 0.0 {
+                return;
+            }
+            assert!(round < 20_000, "{}", outcomes(&stage).await);
+        }
+    })
+    .await;
+    let before = outcomes(&stage).await;
+    assert_ne!(before["in_force"]["small"], 0.0, "{before}");
+    let Stage { home, gateway, .. } = stage;
+    gateway.stop().await;
+    let again = home.serve().await;
+    again.logged("the abilities", |log| log.contains("abilities learned before are in force again")).await;
+}
