@@ -11,8 +11,8 @@ use tollgate_router::{Catalog, Live, Scorer};
 
 use crate::config::Policies;
 use crate::keys::Keys;
-use crate::ledger::{Ledger, now_ms};
 use crate::learn::Lessons;
+use crate::ledger::{Ledger, now_ms};
 use crate::metrics::{BudgetGauge, Metrics};
 use crate::upstream::Upstream;
 
@@ -78,6 +78,8 @@ pub struct Parts {
     pub keys: Arc<Keys>,
     /// Series.
     pub metrics: Arc<Metrics>,
+    /// What was learned from the traffic.
+    pub lessons: Lessons,
     /// Bounds.
     pub limits: Limits,
 }
@@ -105,7 +107,7 @@ impl App {
             keys: parts.keys,
             metrics: parts.metrics,
             limits: parts.limits,
-            lessons: Lessons::default(),
+            lessons: parts.lessons,
             seats: Arc::new(Semaphore::new(parts.limits.in_flight)),
             draining: AtomicBool::new(false),
         });

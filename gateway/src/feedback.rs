@@ -88,8 +88,9 @@ async fn receipt(app: &App, call: &Call, id: String) -> Result<Receipt, Fault> {
 /// `{"request_id": "req_…", "good": true}`.
 fn read(body: &[u8]) -> Result<Verdict, Fault> {
     const SHAPE: &str = r#"send {"request_id": "…", "good": true}"#;
-    let fields: Map<String, Value> = serde_json::from_slice(body)
-        .map_err(|error| Fault::invalid("body", "invalid_json", format!("the body is no JSON object: {error}; {SHAPE}")))?;
+    let fields: Map<String, Value> = serde_json::from_slice(body).map_err(|error| {
+        Fault::invalid("body", "invalid_json", format!("the body is no JSON object: {error}; {SHAPE}"))
+    })?;
     if let Some(unknown) = fields.keys().find(|name| !["request_id", "good"].contains(&name.as_str())) {
         let message = format!("there is no field `{unknown}` in feedback; {SHAPE}");
         return Err(Fault::invalid(unknown.clone(), "unknown_parameter", message));

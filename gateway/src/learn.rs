@@ -16,13 +16,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tollgate_router::{Abilities, Catalog, Learner, Outcome, Trial};
 
 use crate::app::App;
 use crate::ledger::{Judged, LedgerError, Promotion, Reader, now_ms};
 
-pub use shadow::Shadow;
+pub use shadow::{Answered, Shadow};
 
 /// Requests asked twice at the same time; more are not asked twice, for their users' engines are busy enough.
 const AT_ONCE: usize = 2;
@@ -33,21 +34,27 @@ const NEWEST: usize = 20_000;
 #[derive(Debug)]
 pub struct Lessons {
     slots: Arc<Semaphore>,
+    answered: mpsc::Sender<Answered>,
     judged: AtomicU64,
     catalog: ArcSwapOption<Catalog>,
 }
 
-impl Default for Lessons {
-    fn default() -> Lessons {
-        Lessons {
-            slots: Arc::new(Semaphore::new(AT_ONCE)),
-            judged: AtomicU64::new(0),
-            catalog: ArcSwapOption::empty(),
+impl Lessons {
+    /// No lessons yet, and what [`ask_twice`] works on.
+    #[must_use]
+    pub fn new() -> (Lessons, mpsc::Receiver<Answered>) {
+        let (answered, to_ask) = mpsc::channel(AT_ONCE);
+        let slots = Arc::new(Semaphore::new(AT_ONCE));
+        (Lessons { slots, answered, judged: AtomicU64::new(0), catalog: ArcSwapOption::empty() }, to_ask)
+    }
+
+    /// Hands an answer over to be compared. There is room for as many as there are slots.
+    fn learn_from(&self, answered: Answered) {
+        if self.answered.try_send(answered).is_err() {
+            tracing::debug!("not asked twice: the gateway is stopping");
         }
     }
-}
 
-impl Lessons {
     /// Leave to ask twice, if not too many do.
     fn slot(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.slots).try_acquire_owned().ok()
@@ -63,6 +70,20 @@ impl Lessons {
     #[must_use]
     pub fn catalog(&self) -> Option<Arc<Catalog>> {
         self.catalog.load_full()
+    }
+}
+
+/// Asks twice what there is to ask, until it is dropped; what is under way then is charged as estimated.
+pub async fn ask_twice(mut to_ask: mpsc::Receiver<Answered>) {
+    let mut asking = JoinSet::new();
+    loop {
+        tokio::select! {
+            answered = to_ask.recv() => match answered {
+                Some(answered) => drop(asking.spawn(answered.learn())),
+                None => break,
+            },
+            Some(_) = asking.join_next(), if !asking.is_empty() => {}
+        }
     }
 }
 
@@ -108,7 +129,9 @@ impl App {
                 tracing::info!("abilities learned before are in force again");
                 self.put_in_force(&promotion.abilities);
             }
-            Some(_) => tracing::info!("the configured abilities were changed, so those learned before no longer count"),
+            Some(_) => tracing::info!(
+                "the configured abilities were changed, so those learned before no longer count"
+            ),
             None => {}
         }
         Ok(())
@@ -124,7 +147,8 @@ impl App {
         let mine = configured.clone();
         let studying = tokio::task::spawn_blocking(move || study(&path, mine, &in_force));
         let study = studying.await.map_err(|_| LedgerError::Closed)??;
-        let wanted = |policy: &tollgate_policies::Policy| policy.learn.as_ref().is_some_and(|learn| learn.promote);
+        let wanted =
+            |policy: &tollgate_policies::Policy| policy.learn.as_ref().is_some_and(|learn| learn.promote);
         let policies = self.policies.load();
         if !study.trial.promotes() || !policies.named.values().any(|policy| wanted(policy)) {
             return Ok(());

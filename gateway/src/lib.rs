@@ -15,7 +15,7 @@ pub mod dispatch;
 pub mod draft;
 pub mod feedback;
 pub(crate) mod headers;
-mod intake;
+pub mod intake;
 pub(crate) mod lanes;
 pub mod layer;
 pub mod plan;

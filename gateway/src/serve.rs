@@ -20,6 +20,7 @@ use crate::app::{App, Limits, Parts};
 use crate::config::policies::stamp;
 use crate::config::{Config, ConfigError, EngineKind, calibrate, catalog, keeps_promises, recalibrate};
 use crate::keys::{KeyError, KeyStore, Keys};
+use crate::learn::{Lessons, ask_twice};
 use crate::ledger::{Ledger, LedgerError, path_of_url};
 use crate::metrics::Metrics;
 use crate::server::serve_http;
@@ -110,6 +111,8 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
     keys.reload(&store)?;
     let mut tasks = JoinSet::new();
     let (engines, workers) = engines(config, &mut tasks)?;
+    let (lessons, to_ask) = Lessons::new();
+    tasks.spawn(ask_twice(to_ask));
     let app = App::new(Parts {
         catalog: catalog(&config.models, &policies.default.baseline),
         engines,
@@ -118,6 +121,7 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
         ledger: ledger.clone(),
         keys: Arc::clone(&keys),
         metrics: Metrics::new()?,
+        lessons,
         limits: limits(config),
     });
     for (account, settled) in &recovery.settled {

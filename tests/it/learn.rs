@@ -1,6 +1,7 @@
 //! Learning from traffic: verdicts by callers, requests asked twice, exploration, and what is made of them.
 
 use serde_json::{Value, json};
+use tollgate_tests::metrics::Exposition;
 use tollgate_tests::upstream::{Chat, Script};
 
 use crate::stage::{SMALL_PRICE, Stage, ask, ask_stream, verified};
@@ -10,6 +11,12 @@ fn policy(learn: &str) -> String {
     format!(
         "[policy]\nname = \"default\"\nbaseline = \"large\"\n[objective]\nquality = 0.0\n[learn]\n{learn}\n"
     )
+}
+
+/// Whether a request is drawn to be asked twice at a share of a half: the draw is its id's.
+fn is_drawn(id: &str) -> bool {
+    let bits = u64::from_str_radix(&id[id.len() - 13..], 16).expect("ids end in hexadecimal digits");
+    (bits & u64::from(u32::MAX)) >> 31 == 0
 }
 
 async fn outcomes(stage: &Stage) -> Value {
@@ -51,7 +58,7 @@ async fn feedback_is_noted_once_for_each_answer() {
 #[tokio::test]
 async fn feedback_on_what_is_not_ones_own_is_refused() {
     let stage = Stage::with(&policy("explore = 0.0"), SMALL_PRICE, "").await;
-    let (mine, yours) = (stage.key(&["mine"]).await, stage.key(&["yours"]).await);
+    let (mine, yours) = (stage.key(&["--name", "mine"]).await, stage.key(&["--name", "yours"]).await);
     stage.gateway.logged("the keys", |_| true).await;
     let (me, you) = (stage.client().key(&mine), stage.client().key(&yours));
     let answer = tollgate_tests::within("the new key", async {
@@ -66,12 +73,18 @@ async fn feedback_on_what_is_not_ones_own_is_refused() {
     .await;
     let body = json!({"request_id": answer.header("x-tollgate-request-id"), "good": true}).to_string();
     let refused = you.post("/v1/feedback", body.clone()).await;
-    assert_eq!((refused.status, &refused.error()["code"]), (404, &"request_not_found".into()));
+    assert_eq!((refused.status.as_u16(), &refused.error()["code"]), (404, &"request_not_found".into()));
     assert_eq!(refused.error()["param"], "request_id");
     assert_eq!(me.post("/v1/feedback", body).await.status, 200);
-    for (wrong, param) in [(r#"{"good":true}"#, "request_id"), (r#"{"request_id":"x","good":"yes"}"#, "good")] {
+    for (wrong, param) in [(r#"{"good":true}"#, "request_id"), (r#"{"request_id":"x","good":"yes"}"#, "good")]
+    {
         let refused = me.post("/v1/feedback", wrong).await;
-        assert_eq!((refused.status, &refused.error()["param"]), (400, &param.into()), "{}", refused.text());
+        assert_eq!(
+            (refused.status.as_u16(), &refused.error()["param"]),
+            (400, &param.into()),
+            "{}",
+            refused.text()
+        );
     }
 }
 
@@ -81,17 +94,19 @@ async fn a_share_is_asked_twice_on_a_budget_of_its_own() {
     stage.small.answer(Chat::new("Paris", 11, 7));
     stage.large.answer(Chat::new("The capital is Paris.", 11, 7));
     let client = stage.client();
+    let mut drawn = 0;
     for number in 0..24 {
         let body = if number % 2 == 0 { ask("auto") } else { ask_stream("auto") };
-        assert_eq!(client.chat(&body).await.status, 200);
+        let answer = client.chat(&body).await;
+        assert_eq!(answer.status, 200);
+        drawn += u32::from(is_drawn(answer.header("x-tollgate-request-id")));
         // One after the other: two at once are asked twice at most.
-        let drawn = |metrics: &tollgate_tests::metrics::Exposition| metrics.sum("tollgate_shadow_requests_total", &[]);
-        let asked = stage.large.counts().asked as f64;
-        stage.gateway.metrics_reach("what was drawn", |metrics| drawn(metrics) >= asked).await;
+        let told = |metrics: &Exposition| metrics.sum("tollgate_shadow_requests_total", &[]);
+        stage.gateway.metrics_reach("what was drawn", |metrics| told(metrics) >= f64::from(drawn)).await;
     }
     let metrics = stage.gateway.metrics().await;
     let same = metrics.sum("tollgate_shadow_requests_total", &[("result", "same")]);
-    assert!((2.0..=22.0).contains(&same), "{same} of 24 at a half each");
+    assert!((same - f64::from(drawn)).abs() < 1e-9, "{same} of {drawn}");
     let asked = stage.large.counts().asked;
     let (good, bad) = verdicts(&outcomes(&stage).await, "large", "shadow");
     assert_eq!((good, bad, verdicts(&outcomes(&stage).await, "small", "shadow").0), (asked as u64, 0, good));
@@ -113,9 +128,8 @@ async fn asking_twice_ends_with_its_budget() {
     // Enough for one call that costs 0.000125 and may cost up to about 0.0004.
     let stage = Stage::with(&policy("share = 0.5\nlimit_usd = 0.0005"), SMALL_PRICE, "").await;
     let client = stage.client();
-    let refused = |metrics: &tollgate_tests::metrics::Exposition| {
-        metrics.sum("tollgate_shadow_requests_total", &[("result", "no_budget")])
-    };
+    let refused =
+        |metrics: &Exposition| metrics.sum("tollgate_shadow_requests_total", &[("result", "no_budget")]);
     tollgate_tests::within("the budget's end", async {
         while refused(&stage.gateway.metrics().await) < 3.0 {
             assert_eq!(client.chat(&ask("auto")).await.status, 200, "clients are not refused for it");
@@ -128,7 +142,8 @@ async fn asking_twice_ends_with_its_budget() {
 
 #[tokio::test]
 async fn a_judge_decides_where_answers_cannot_be_compared() {
-    let stage = Stage::with(&policy("share = 0.5\nlimit_usd = 1.0\njudge = \"large\""), SMALL_PRICE, "").await;
+    let stage =
+        Stage::with(&policy("share = 0.5\nlimit_usd = 1.0\njudge = \"large\""), SMALL_PRICE, "").await;
     stage.small.answer(Chat::new("A long tale of the sea, told by one who was never there at all.", 11, 7));
     // The same text serves as the second answer and as the judge's verdict: neither is good.
     stage.large.answer(Chat::new("D", 11, 7));
@@ -144,7 +159,10 @@ async fn a_judge_decides_where_answers_cannot_be_compared() {
     })
     .await;
     let outcomes = outcomes(&stage).await;
-    assert!(verdicts(&outcomes, "small", "judge").1 > 0 && verdicts(&outcomes, "large", "judge").1 > 0, "{outcomes}");
+    assert!(
+        verdicts(&outcomes, "small", "judge").1 > 0 && verdicts(&outcomes, "large", "judge").1 > 0,
+        "{outcomes}"
+    );
     let seen = stage.large.seen();
     let judged = seen.iter().map(|seen| seen.json().to_string()).find(|body| body.contains("answer_a"));
     let judged = judged.expect("the judge was asked");
@@ -185,12 +203,18 @@ async fn exploration_is_drawn_and_on_record() {
         let wanted = if receipt["model"] == "large" { 0.1 } else { 0.9 };
         assert!((receipt["propensity"].as_f64().unwrap_or_default() - wanted).abs() < 1e-9, "{receipt}");
     }
-    assert!(explored[0]["reason"].as_str().is_some_and(|reason| reason.contains("explored")), "{}", explored[0]);
+    assert!(
+        explored[0]["reason"].as_str().is_some_and(|reason| reason.contains("explored")),
+        "{}",
+        explored[0]
+    );
     // Who asks for the baseline's whole quality is not experimented with.
     let careful = client.with("x-tollgate-quality", "1.0");
     for _ in 0..30 {
-        let answer = careful.chat(&ask("auto")).await;
-        assert_eq!(answer.header("x-tollgate-model"), "large");
+        assert_eq!(careful.chat(&ask("auto")).await.status, 200);
+    }
+    for receipt in &stage.receipts().await[100..] {
+        assert!((receipt["propensity"].as_f64().unwrap_or_default() - 1.0).abs() < 1e-9, "{receipt}");
     }
 }
 
@@ -200,12 +224,15 @@ async fn abilities_that_win_their_trial_are_put_in_force_and_survive_a_restart()
     let stage = Stage::with(&policy(learn).replace("quality = 0.0", "quality = 0.99"), SMALL_PRICE, "").await;
     let client = stage.client();
     // The callers find the small model's answers good and the large one's bad: the small one is abler than configured.
+    let hard = json!({"model": "auto", "max_tokens": 20, "messages": [{"role": "user", "content":
+        "Prove that for every prime p above 3 the number p^2 - 1 is divisible by 24, then find all n with n^2 + 1 divisible by p."}]});
     let mut round = 0;
     tollgate_tests::within("a promotion", async {
         loop {
-            let answer = client.chat(&ask("auto")).await;
+            let answer = client.chat(&hard).await;
             let good = answer.header("x-tollgate-model") == "small" || round % 4 != 0;
-            let body = json!({"request_id": answer.header("x-tollgate-request-id"), "good": good}).to_string();
+            let body =
+                json!({"request_id": answer.header("x-tollgate-request-id"), "good": good}).to_string();
             assert_eq!(client.post("/v1/feedback", body).await.status, 200);
             round += 1;
             if round % 50 == 0 && stage.gateway.metrics().await.sum("tollgate_promotions_total", &[]) > 0.0 {

@@ -84,7 +84,7 @@ fn of_demo(data_dir: std::path::PathBuf) -> Config {
         context: u64::from(CONTEXT),
         can: Capabilities::default(),
         regions: vec!["local".to_owned()],
-        ability: Some(demo.ability),
+        ability: Some(demo.ability.into()),
     };
     Config {
         server: Server::default(),

@@ -32,7 +32,9 @@ pub(super) fn compare(domain: &str, one: &str, other: &str) -> Likeness {
     if !ours.is_empty() && ours == theirs {
         return Likeness::Same;
     }
-    if let Some((one, other)) = pair(marked).or_else(|| if domain == "math" { pair(last_number) } else { None }) {
+    if let Some((one, other)) =
+        pair(marked).or_else(|| if domain == "math" { pair(last_number) } else { None })
+    {
         return match (number(&one), number(&other)) {
             (Some(one), Some(other)) => told(equal(one, other)),
             _ => told(words(&one) == words(&other)),
@@ -66,7 +68,8 @@ fn json(text: &str) -> Option<Value> {
 
 /// A result marked as such: after `####`, in `\boxed{…}`, or after "answer is" or "answer:".
 fn marked(text: &str) -> Option<String> {
-    let line_of = |rest: &str| rest.lines().next().unwrap_or_default().trim().trim_end_matches('.').to_owned();
+    let line_of =
+        |rest: &str| rest.lines().next().unwrap_or_default().trim().trim_end_matches('.').to_owned();
     if let Some((_, rest)) = text.rsplit_once("####") {
         return Some(line_of(rest));
     }
@@ -75,7 +78,8 @@ fn marked(text: &str) -> Option<String> {
     }
     // Cut at the same places as the original: only ASCII letters change.
     let lower = text.to_ascii_lowercase();
-    let at = ["answer is", "answer:"].iter().filter_map(|mark| Some(lower.rfind(mark)? + mark.len())).max()?;
+    let at =
+        ["answer is", "answer:"].iter().filter_map(|mark| Some(lower.rfind(mark)? + mark.len())).max()?;
     Some(line_of(text[at..].trim_start_matches([':', '*', ' ']))).filter(|found| !found.is_empty())
 }
 
@@ -130,7 +134,12 @@ mod tests {
             ("knowledge", "Paris", "It is not Paris.", Unclear),
             ("knowledge", "Paris", "Lyon", Different),
             ("classification", "positive", "negative", Different),
-            ("chat", "Hello! How can I help you today with that?", "Hi there, what may I do for you now?", Unclear),
+            (
+                "chat",
+                "Hello! How can I help you today with that?",
+                "Hi there, what may I do for you now?",
+                Unclear,
+            ),
             ("math", "So he pays $1,200.", "12 * 100 = 1200.00", Same),
             ("math", "She has 7 left", "She has 8 left", Different),
             ("math", "so \\boxed{42}", "The answer is 42.", Same),

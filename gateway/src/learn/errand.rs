@@ -10,7 +10,7 @@ use tollgate_router::Model;
 
 use crate::app::App;
 use crate::dispatch::read_whole;
-use crate::ledger::{Account, End, HoldRow, Receipt, ReceiptStatus, Timings, now_ms};
+use crate::ledger::{Account, End, HoldRow, LedgerError, Receipt, ReceiptStatus, Timings, now_ms};
 use crate::stopwatch::{micros, millis};
 use crate::wire::openai::Answer;
 
@@ -42,6 +42,42 @@ pub(super) enum Unanswered {
     Failed,
 }
 
+/// A call's hold and the beginning of its receipt. Dropped before the call has ended (the gateway stops), it is charged as
+/// estimated: the engine may have answered.
+struct Open<'a> {
+    app: &'a App,
+    expected: Usd,
+    booked: Option<(Hold, Box<Receipt>)>,
+}
+
+impl Open<'_> {
+    /// Puts the hold on record before anything is sent: a crash meanwhile must find the money spent.
+    async fn record(&self) -> Result<(), LedgerError> {
+        let Some((_, receipt)) = &self.booked else { return Ok(()) };
+        let _writable = self.app.ledger.begin()?;
+        self.app.ledger.hold(HoldRow::of(receipt)).await?.committed().await
+    }
+
+    /// Nothing was sent.
+    fn give_back(mut self) {
+        if let Some((hold, receipt)) = self.booked.take() {
+            hold.release();
+            self.app.ledger.release_detached(receipt.request_id);
+        }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let Some((hold, mut receipt)) = self.booked.take() else { return };
+        receipt.status = ReceiptStatus::Cancelled;
+        receipt.usage_estimated = true;
+        (receipt.cost, receipt.saved) = (self.expected, Usd::ZERO.saturating_sub(self.expected));
+        hold.settle(self.expected);
+        self.app.ledger.settle_detached(End { held: true, receipt });
+    }
+}
+
 impl Errand<'_> {
     /// Makes the call; the answer's body.
     pub(super) async fn run(self) -> Result<Bytes, Unanswered> {
@@ -53,32 +89,27 @@ impl Errand<'_> {
             .budgets
             .reserve(&spender, self.worst, now_ms())
             .map_err(|_no_room| Unanswered::NoBudget)?;
-        let mut receipt = self.receipt(&hold);
-        // On record before it is sent: nobody waits for this, and a crash meanwhile must find the money spent.
-        let recorded = match self.app.ledger.begin() {
-            Ok(_) => self.app.ledger.hold(HoldRow::of(&receipt)).await,
-            Err(stalled) => Err(stalled),
-        };
-        let recorded = match recorded {
-            Ok(recording) => recording.committed().await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = recorded {
+        let receipt = self.receipt(&hold);
+        let mut open =
+            Open { app: self.app, expected: self.expected, booked: Some((hold, Box::new(receipt))) };
+        if let Err(error) = open.record().await {
             tracing::warn!(%error, "not asked twice: what it costs could not be booked");
-            hold.release();
-            self.app.ledger.release_detached(receipt.request_id);
+            open.give_back();
             return Err(Unanswered::Failed);
         }
         let began = Instant::now();
         let upstream = &self.app.upstreams[self.place];
-        let answer = match upstream.chat(self.body.clone(), &receipt.request_id).await {
+        let id = format!("{}-{}", self.request, self.purpose);
+        let answer = match upstream.chat(self.body.clone(), &id).await {
             Ok(response) => read_whole(response, upstream, self.app.limits.answer_wait).await,
             Err(failure) => Err(failure),
         };
+        let Some((hold, mut receipt)) = open.booked.take() else { return Err(Unanswered::Failed) };
         receipt.timings = Timings { total_ms: millis(began.elapsed()), ..Timings::default() };
         let (cost, answer) = match answer {
             Ok(body) => {
-                let reported = std::str::from_utf8(&body).ok().and_then(Answer::read).and_then(|said| said.usage());
+                let reported =
+                    std::str::from_utf8(&body).ok().and_then(Answer::read).and_then(|said| said.usage());
                 receipt.usage_estimated = reported.is_none();
                 receipt.usage = self.timed(reported.unwrap_or_default(), began);
                 let cost = reported.map_or(self.expected, |_| self.model().price.cost(&receipt.usage));
@@ -97,7 +128,7 @@ impl Errand<'_> {
         (receipt.cost, receipt.saved) = (cost, Usd::ZERO.saturating_sub(cost));
         hold.settle(cost);
         self.app.metrics.lost(&self.model().name, None, cost);
-        let settled = self.app.ledger.settle(End { held: true, receipt: Box::new(receipt) }).await;
+        let settled = self.app.ledger.settle(End { held: true, receipt }).await;
         if let Err(error) = settled {
             tracing::error!(%error, "a receipt is not written yet");
         }

@@ -53,7 +53,7 @@ pub(super) async fn judge(
         shown(first),
         shown(second)
     );
-    let prompt = prompt_tokens([TASK, text.as_str()].into_iter());
+    let prompt = prompt_tokens([TASK, text.as_str()]);
     let upper = prompt_tokens_upper((TASK.len() + text.len()) as u64, 2);
     let body = json!({
         "model": model.upstream_model,

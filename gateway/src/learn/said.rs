@@ -17,7 +17,9 @@ pub(super) fn whole(body: &[u8]) -> Option<String> {
 pub(super) fn streamed(frames: &[u8]) -> Option<String> {
     let mut said = String::new();
     for line in std::str::from_utf8(frames).ok()?.lines() {
-        let Some(data) = line.strip_prefix("data:").map(str::trim).filter(|data| *data != "[DONE]") else { continue };
+        let Some(data) = line.strip_prefix("data:").map(str::trim).filter(|data| *data != "[DONE]") else {
+            continue;
+        };
         let Ok(chunk) = serde_json::from_str::<Value>(data) else { return None };
         let Some(choice) = chunk.pointer("/choices/0") else { continue };
         if choice.pointer("/delta/tool_calls").is_some_and(|calls| !calls.is_null()) || is_cut(choice) {
@@ -40,7 +42,8 @@ mod tests {
 
     #[test]
     fn text_is_found_whole_and_streamed() {
-        let body = br#"{"choices":[{"finish_reason":"stop","message":{"content":"Paris.","tool_calls":null}}]}"#;
+        let body =
+            br#"{"choices":[{"finish_reason":"stop","message":{"content":"Paris.","tool_calls":null}}]}"#;
         assert_eq!(whole(body).as_deref(), Some("Paris."));
         assert_eq!(whole(br#"{"choices":[{"finish_reason":"length","message":{"content":"Par"}}]}"#), None);
         assert_eq!(whole(br#"{"choices":[{"message":{"content":null,"tool_calls":[{}]}}]}"#), None);

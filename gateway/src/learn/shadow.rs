@@ -46,6 +46,21 @@ pub struct Shadow {
     _slot: OwnedSemaphorePermit,
 }
 
+/// A request to ask twice, answered once.
+#[derive(Debug)]
+pub struct Answered {
+    shadow: Box<Shadow>,
+    text: String,
+}
+
+impl Answered {
+    /// Asks the second time.
+    pub(super) async fn learn(self) {
+        let result = self.shadow.learn(&self.text).await;
+        self.shadow.app.metrics.asked_twice(result);
+    }
+}
+
 impl Shadow {
     /// Draws whether a decided request is asked twice; `None` for most.
     #[must_use]
@@ -62,7 +77,8 @@ impl Shadow {
         if selected == baseline || !decision.ranked.contains(&baseline) || !comparable {
             return None;
         }
-        let Some(slot) = app.lessons.slot().filter(|_| app.upstreams[baseline].live().queue_depth == 0) else {
+        let Some(slot) = app.lessons.slot().filter(|_| app.upstreams[baseline].live().queue_depth == 0)
+        else {
             app.metrics.asked_twice("busy");
             return None;
         };
@@ -115,10 +131,8 @@ impl Shadow {
         let Some(text) = text else {
             return self.app.metrics.asked_twice("incomparable");
         };
-        tokio::spawn(async move {
-            let result = self.learn(&text).await;
-            self.app.metrics.asked_twice(result);
-        });
+        let app = Arc::clone(&self.app);
+        app.lessons.learn_from(Answered { shadow: self, text });
     }
 
     /// Asks the baseline, compares, puts the verdicts on record; what came of it, as a word for the metrics.
@@ -204,7 +218,8 @@ fn served_propensity(decision: &Decision, floor: f64) -> f64 {
     // What was explored stands before the best.
     let explored = decision.propensity <= floor / models + f64::EPSILON;
     let best = decision.ranked.get(usize::from(explored)).or(decision.ranked.first());
-    let baseline_first = if best == Some(&decision.baseline) { 1.0 - floor + floor / models } else { floor / models };
+    let baseline_first =
+        if best == Some(&decision.baseline) { 1.0 - floor + floor / models } else { floor / models };
     (decision.propensity / (1.0 - baseline_first).max(f64::EPSILON)).clamp(f64::EPSILON, 1.0)
 }
 
@@ -214,7 +229,8 @@ fn asked_whole(body: &[u8], model: &str, max_tokens: u64) -> Option<Bytes> {
     fields.remove("stream");
     fields.remove("stream_options");
     fields.insert("model".to_owned(), model.into());
-    let bound = if fields.contains_key("max_completion_tokens") { "max_completion_tokens" } else { "max_tokens" };
+    let bound =
+        if fields.contains_key("max_completion_tokens") { "max_completion_tokens" } else { "max_tokens" };
     fields.insert(bound.to_owned(), max_tokens.into());
     Some(Bytes::from(Value::Object(fields).to_string()))
 }

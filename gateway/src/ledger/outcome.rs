@@ -105,13 +105,15 @@ pub(super) fn insert(step: &Transaction<'_>, judged: &Judged) -> Result<(), Ledg
 
 /// Puts a promotion on record.
 pub(super) fn promote(step: &Transaction<'_>, promotion: &Promotion) -> Result<(), LedgerError> {
-    step.prepare_cached("INSERT INTO promotions (at_ms, configured, abilities, trial) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![
-            signed(promotion.at_ms),
-            serde_json::to_string(&promotion.configured)?,
-            serde_json::to_string(&promotion.abilities)?,
-            promotion.trial,
-        ])?;
+    step.prepare_cached(
+        "INSERT INTO promotions (at_ms, configured, abilities, trial) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![
+        signed(promotion.at_ms),
+        serde_json::to_string(&promotion.configured)?,
+        serde_json::to_string(&promotion.abilities)?,
+        promotion.trial,
+    ])?;
     Ok(())
 }
 
@@ -203,7 +205,14 @@ impl Reader {
             .query_row(
                 "SELECT at_ms, configured, abilities, trial FROM promotions ORDER BY id DESC LIMIT 1",
                 [],
-                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get(3)?)),
+                |row| {
+                    Ok((
+                        row.get::<_, i64>(0)?,
+                        row.get::<_, String>(1)?,
+                        row.get::<_, String>(2)?,
+                        row.get(3)?,
+                    ))
+                },
             )
             .optional()?;
         let Some((at_ms, configured, abilities, trial)) = row else { return Ok(None) };

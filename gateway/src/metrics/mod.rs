@@ -21,7 +21,7 @@ use prometheus::{
 };
 use tollgate_policies::Usd;
 
-use crate::ledger::Source;
+use crate::ledger::Source as Judge;
 use labels::{FirstSeen, Known};
 use money::MoneyCounter;
 use registrar::Registrar;
@@ -282,7 +282,7 @@ impl Metrics {
     }
 
     /// An answer was judged.
-    pub fn judged(&self, source: Source, good: bool) {
+    pub fn judged(&self, source: Judge, good: bool) {
         self.outcomes.with_label_values(&[source.as_str(), if good { "good" } else { "bad" }]).inc();
     }
 

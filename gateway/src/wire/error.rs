@@ -48,7 +48,9 @@ pub enum Fault {
         message: String,
     },
     /// Feedback on a request that has no receipt, or not one of this key's.
-    #[error("there is no answered request {id:?} of this key; send the x-tollgate-request-id of its response")]
+    #[error(
+        "there is no answered request {id:?} of this key; send the x-tollgate-request-id of its response"
+    )]
     UnknownRequest {
         /// The id sent.
         id: String,
