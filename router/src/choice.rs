@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tollgate_policies::Usd;
 
 use crate::ability::{Abilities, Ability};
+use crate::classify::Score;
 use crate::objective::{self, Worth};
 
 /// What was decided about one request: the score, what was asked for, and the models that might answer.
@@ -39,6 +40,20 @@ pub struct Candidate {
 }
 
 impl Choice {
+    /// A choice between no models: what its score alone says.
+    pub(crate) fn of(score: &Score) -> Choice {
+        Choice {
+            p_small: score.p_small,
+            p_large: score.p_large,
+            domain: score.domain.to_owned(),
+            gap: 0.0,
+            price_of_money: 0.0,
+            latency_weight: 0.0,
+            baseline: String::new(),
+            candidates: Vec::new(),
+        }
+    }
+
     /// Probability that a model of this ability answers well.
     pub(crate) fn p_good(&self, ability: &Ability) -> f64 {
         objective::p_good(self.p_small, self.p_large, ability.in_domain(&self.domain))

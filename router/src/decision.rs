@@ -158,10 +158,8 @@ impl Decision {
             p_late: verdict.p_late,
         };
         let Terms { gap, price_of_money, latency_weight } = self.terms;
+        let admitted = self.verdicts.iter().filter(|verdict| verdict.refused.is_none());
         Choice {
-            p_small: score.p_small,
-            p_large: score.p_large,
-            domain: score.domain.to_owned(),
             gap,
             price_of_money,
             latency_weight,
@@ -170,12 +168,8 @@ impl Decision {
                 .get(self.baseline)
                 .map(|verdict| verdict.model.clone())
                 .unwrap_or_default(),
-            candidates: self
-                .verdicts
-                .iter()
-                .filter(|verdict| verdict.refused.is_none())
-                .map(candidate)
-                .collect(),
+            candidates: admitted.map(candidate).collect(),
+            ..Choice::of(score)
         }
     }
 }

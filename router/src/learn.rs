@@ -10,7 +10,8 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
-use crate::ability::Abilities;
+use crate::ability::{Abilities, Ability};
+use crate::calibrate::Example;
 use crate::choice::Choice;
 use crate::classify::DOMAINS;
 
@@ -63,6 +64,21 @@ impl Learner {
     #[must_use]
     pub fn new(priors: Abilities) -> Learner {
         Learner { priors, outcomes: VecDeque::new() }
+    }
+
+    /// A learner of two models, `small` and `large`, expected to be as the reference models are, that has seen labels.
+    #[must_use]
+    pub fn of_labels(examples: &[Example]) -> Learner {
+        let priors = [("small".to_owned(), Ability::from(0.0)), ("large".to_owned(), Ability::from(1.0))];
+        let mut learner = Learner::new(priors.into());
+        for (number, Example { score, label, .. }) in examples.iter().enumerate() {
+            let choice = Choice::of(score);
+            for (model, good) in [("small", label.small_ok), ("large", label.large_ok)] {
+                let (request, model) = (number.to_string(), model.to_owned());
+                learner.learn(Outcome { request, choice: choice.clone(), model, good, propensity: 1.0 });
+            }
+        }
+        learner
     }
 
     /// Takes a judged answer in; one without a probability is passed over.

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use serde::Serialize;
 use tollgate::labels;
 use tollgate_router::calibrate::{Figure, Reads, Report};
+use tollgate_router::{Abilities, DOMAINS, Learner};
 
 use super::score::scorer;
 use super::{CliError, output};
@@ -38,10 +40,12 @@ impl Calibrate {
         })?;
         write(&self.out, &calibration.to_text())
             .map_err(|source| CliError::Io { what: self.out.display().to_string(), source })?;
+        let abilities = Learner::of_labels(&examples).proposal();
         if self.json {
-            output::json(&report)?;
+            output::json(&Told { report: &report, abilities: &abilities })?;
         } else {
             tell(&report, &self.out)?;
+            tell_abilities(&abilities)?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -54,6 +58,27 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
     let beside = path.with_file_name(name);
     std::fs::write(&beside, text)?;
     std::fs::rename(&beside, path)
+}
+
+#[derive(Serialize)]
+struct Told<'t> {
+    #[serde(flatten)]
+    report: &'t Report,
+    abilities: &'t Abilities,
+}
+
+fn tell_abilities(abilities: &Abilities) -> Result<(), CliError> {
+    output::line(
+        "or, without the file, weigh the two models by what the labels say of their abilities (in their [[model]] tables):",
+    )?;
+    for (model, ability) in abilities {
+        // Domains nobody labelled have the general one.
+        let own = DOMAINS.iter().map(|domain| (*domain, ability.in_domain(domain)));
+        let own = own.filter(|(_, own)| (own - ability.general()).abs() >= 0.005);
+        let own: String = own.map(|(domain, own)| format!(", {domain} = {own:.2}")).collect();
+        output::line(&format!("    ability = {{ general = {:.2}{own} }}   # {model}", ability.general()))?;
+    }
+    Ok(())
 }
 
 fn tell(report: &Report, out: &Path) -> Result<(), CliError> {
