@@ -14,6 +14,7 @@ use crate::keys::Keys;
 use crate::learn::Lessons;
 use crate::ledger::{Ledger, now_ms};
 use crate::metrics::{BudgetGauge, Metrics};
+use crate::stick::Sticks;
 use crate::upstream::Upstream;
 
 /// Bounds on what is taken in.
@@ -56,6 +57,8 @@ pub struct App {
     pub price_version: String,
     /// What was learned from the traffic.
     pub lessons: Lessons,
+    /// Decisions that hold for a turn or a run.
+    pub sticks: Sticks,
     /// One permit a request being served.
     pub seats: Arc<Semaphore>,
     draining: AtomicBool,
@@ -108,6 +111,7 @@ impl App {
             metrics: parts.metrics,
             limits: parts.limits,
             lessons: parts.lessons,
+            sticks: Sticks::default(),
             seats: Arc::new(Semaphore::new(parts.limits.in_flight)),
             draining: AtomicBool::new(false),
         });

@@ -29,6 +29,7 @@ pub async fn complete(app: Arc<App>, mut call: Call) -> Result<Response<Body>, F
     let ask = Ask::read(&app, &call, &chat)?;
     let plan = Plan::new(&app, &ask, &chat, call.time_left()).exploring(call.draw());
     let (decision, hold) = reserve::reserve(&app, &ask, &plan, call.time_left()).await?;
+    plan.stick(&decision);
     let mut booking = Booking::open(&app, &call, &ask, &chat, &plan, (&decision, hold)).await?;
     let route = dispatch::Route { app: &app, ask: &ask, chat: &chat, plan: &plan, decision: &decision };
     let shadow = Shadow::draw(&app, &call, &route, &body);

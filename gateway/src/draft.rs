@@ -50,7 +50,8 @@ pub fn draft(
         held: hold.amount(),
         accounts: hold.accounts().iter().map(Account::from).collect(),
         timings: Timings { score_us: u64::from(score.elapsed_us), ..Timings::default() },
-        choice: ask.policy.learn.as_ref().map(|_| decision.choice(score)),
+        // What was kept from before was not chosen here, so nothing can be learned from it.
+        choice: ask.policy.learn.as_ref().filter(|_| !decision.kept).map(|_| decision.choice(score)),
         ..Receipt::default()
     }
 }

@@ -10,6 +10,7 @@ use tollgate_router::{Decision, Needs, Score, Task, decide, prompt_tokens, promp
 
 use crate::app::App;
 use crate::request::Ask;
+use crate::stick::Bond;
 use crate::wire::error::Fault;
 use crate::wire::openai::Chat;
 
@@ -25,6 +26,8 @@ pub struct Plan<'a> {
     /// Prompt tokens, as expected.
     pub prompt_tokens: u64,
     prompt_tokens_upper: u64,
+    /// What the request belongs to, if the policy keeps decisions.
+    bond: Option<Bond>,
     /// What exploration draws, 0..1; `None` = it does not explore.
     draw: Option<f64>,
 }
@@ -54,6 +57,7 @@ impl<'a> Plan<'a> {
             ask,
             chat,
             score,
+            bond: app.sticks.bond(ask, chat),
             draw: None,
         }
     }
@@ -98,12 +102,23 @@ impl<'a> Plan<'a> {
             }
             Fault::NoCandidate(none)
         })?;
+        if let Some((bond, model)) = self.bond.and_then(|bond| Some((bond, self.app.sticks.kept(bond)?))) {
+            decision.keep(&model, bond.what);
+        }
         if let (Some(learn), Some(draw)) = (learn, self.draw)
             && decision.quality < 1.0
+            && !decision.kept
         {
             decision.explore(learn.explore, draw);
         }
         Ok(decision)
+    }
+
+    /// The decision holds for what the request belongs to.
+    pub fn stick(&self, decision: &Decision) {
+        if let Some(bond) = self.bond {
+            self.app.sticks.keep(bond, decision);
+        }
     }
 
     /// The most the model at `place` can cost this request, all choices together.

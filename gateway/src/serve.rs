@@ -25,6 +25,7 @@ use crate::ledger::{Ledger, LedgerError, path_of_url};
 use crate::metrics::Metrics;
 use crate::server::serve_http;
 use crate::upstream::{Timeouts, Upstream, UpstreamError};
+use crate::warnings::{Warnings, Webhook};
 
 /// How often policy files and keys are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -132,7 +133,8 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
     }
     record_limits(&app).await;
     app.recall()?;
-    let watch = Watch { app: Arc::clone(&app), config: config.clone(), keys, store };
+    let warnings = Warnings::new(webhook(config)?);
+    let watch = Watch { app: Arc::clone(&app), config: config.clone(), keys, store, warnings };
     tasks.spawn(watch.run(signal(SignalKind::hangup())?));
     tracing::info!(%address, models = app.catalog.models().len(), ledger = %path.display(), "serving");
     ready(address);
@@ -144,6 +146,17 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
     ledger.close().await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The webhook that the configuration names.
+fn webhook(config: &Config) -> Result<Option<Webhook>, ServeError> {
+    let Some(reference) = &config.webhook else { return Ok(None) };
+    let webhook = Webhook::new(&reference.fetch(Path::new("."))?)?;
+    let wrong = || ConfigError::Secret {
+        reference: reference.to_string(),
+        reason: "it must be an http:// or https:// address".to_owned(),
+    };
+    Ok(Some(webhook.ok_or_else(wrong)?))
 }
 
 fn limits(config: &Config) -> Limits {
@@ -226,10 +239,11 @@ struct Watch {
     config: Config,
     keys: Arc<Keys>,
     store: KeyStore,
+    warnings: Warnings,
 }
 
 impl Watch {
-    async fn run(self, mut hangup: Signal) {
+    async fn run(mut self, mut hangup: Signal) {
         let mut seen = self.config.policies.stamps();
         let calibration = self.config.router.calibration.as_deref();
         let mut fitted = calibration.map(stamp);
@@ -250,6 +264,7 @@ impl Watch {
                 fitted = now;
                 reload_calibration(&self.app, calibration);
             }
+            self.warnings.look(&self.app);
             if self.app.lessons.judged() != judged && reviewed.elapsed() >= REVIEW {
                 (judged, reviewed) = (self.app.lessons.judged(), Instant::now());
                 if let Err(error) = self.app.review().await {

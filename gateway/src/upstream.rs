@@ -112,16 +112,8 @@ impl Upstream {
             None => None,
             Some(key) => Some(bearer(key).ok_or(UpstreamError::Key { engine: engine.clone() })?),
         };
-        let mut tcp = HttpConnector::new();
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(timeouts.connect));
-        tcp.enforce_http(false);
-        let tls = HttpsConnectorBuilder::new()
-            .with_native_roots()
-            .map_err(|source| UpstreamError::Certificates { engine: engine.clone(), source })?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
+        let tls = connector(timeouts.connect)
+            .map_err(|source| UpstreamError::Certificates { engine: engine.clone(), source })?;
         let link = Link::Tcp(pool(tls));
         Ok(Upstream {
             name: engine,
@@ -227,6 +219,16 @@ impl Upstream {
             _ => Failure::Status { engine, status },
         }
     }
+}
+
+/// Connects over TCP, and TLS where the address wants it.
+pub(crate) fn connector(patience: Duration) -> std::io::Result<HttpsConnector<HttpConnector>> {
+    let mut tcp = HttpConnector::new();
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(patience));
+    tcp.enforce_http(false);
+    let tls = HttpsConnectorBuilder::new().with_native_roots()?;
+    Ok(tls.https_or_http().enable_http1().wrap_connector(tcp))
 }
 
 fn bearer(key: &str) -> Option<HeaderValue> {

@@ -82,17 +82,9 @@ impl Choice {
         worths.min_by(|(one, _), (other, _)| one.before(other)).map(|(_, candidate)| candidate)
     }
 
-    /// What an answer by a candidate is worth, if it is good with this probability. Quality that the policy gives up for the
-    /// sake of money counts as kept: going below the baseline is a loss only by more than the tolerated gap.
-    pub(crate) fn value(&self, candidate: &Candidate, good: f64) -> f64 {
-        let tolerated = if candidate.model == self.baseline { 0.0 } else { self.gap };
-        objective::utility(
-            good + tolerated,
-            candidate.cost,
-            candidate.p_late,
-            self.price_of_money,
-            self.latency_weight,
-        )
+    /// What a candidate takes in money and time, in quality.
+    pub(crate) fn burden(&self, candidate: &Candidate) -> f64 {
+        -objective::utility(0.0, candidate.cost, candidate.p_late, self.price_of_money, self.latency_weight)
     }
 }
 

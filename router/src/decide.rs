@@ -69,7 +69,7 @@ pub fn decide(
         reason.push_str(&format!("; left out, its condition came to no answer: {}", failed.join(", ")));
     }
     let terms = Terms { gap, price_of_money, latency_weight: policy.objective.latency_weight };
-    Ok(Decision { ranked, route, reason, verdicts, baseline, quality, propensity: 1.0, terms })
+    Ok(Decision { ranked, route, reason, verdicts, baseline, quality, propensity: 1.0, kept: false, terms })
 }
 
 fn narrowing(rule: &Rule) -> Narrowing<'_> {

@@ -112,6 +112,8 @@ pub struct Decision {
     pub quality: f64,
     /// Probability with which the first was taken: 1 unless the decision explores.
     pub propensity: f64,
+    /// Whether the first is first because an earlier decision holds.
+    pub kept: bool,
     /// What it was weighed by.
     #[serde(skip)]
     pub(crate) terms: Terms,
@@ -133,11 +135,11 @@ impl Decision {
     /// Reinforcement Learning, 2.2): without it a model never chosen would never be known better. `draw`, from 0 to below 1,
     /// is the caller's, so that the decision stays one that can be repeated. A model asked for by name stays.
     pub fn explore(&mut self, floor: f64, draw: f64) {
-        let models = self.ranked.len();
+        let (models, floor) = (self.ranked.len(), floor.min(0.5));
         if models < 2 || floor <= 0.0 || self.route == PINNED {
             return;
         }
-        let each = floor.min(1.0) / models as f64;
+        let each = floor / models as f64;
         let place = (draw / each) as usize;
         if place == 0 || place >= models {
             self.propensity = 1.0 - floor + each;
@@ -147,6 +149,17 @@ impl Decision {
         self.ranked.insert(0, explored);
         self.propensity = each;
         self.reason = format!("explored: {} was drawn to be learned from", self.verdicts[explored].model);
+    }
+
+    /// Puts a model first that an earlier decision chose, as long as it may answer.
+    pub fn keep(&mut self, model: &str, what: &str) {
+        let Some(rank) = self.ranked.iter().position(|place| self.verdicts[*place].model == model) else {
+            return;
+        };
+        let kept = self.ranked.remove(rank);
+        self.ranked.insert(0, kept);
+        self.reason = format!("{model} goes on: it began this {what}");
+        self.kept = true;
     }
 
     /// The decision as far as abilities decide it.

@@ -170,3 +170,38 @@ async fn every_scope_that_matches_must_have_room() {
     assert!(accounts.iter().all(|receipt| receipt["accounts"].as_array().is_some_and(|all| !all.is_empty())));
     crate::stage::verified(&stage.home).await;
 }
+
+#[tokio::test]
+async fn a_budget_that_nears_its_limit_is_told_of_once() {
+    let hook = tollgate_tests::upstream::Upstream::start(Chat::new("noted", 1, 1)).await;
+    let warned =
+        purse("0.004", "reject").replace("window = \"1mo\"", "window = \"1mo\"\nwarn_at = [0.5, 1.0]");
+    let (small, large) = (
+        tollgate_tests::upstream::Upstream::start(Chat::new("ok", 1, 1)).await,
+        tollgate_tests::upstream::Upstream::start(Chat::new("ok", 1, 1)).await,
+    );
+    let config = crate::stage::config(&small.base_url(), &large.base_url(), FLAT, "");
+    let home = tollgate_tests::home::Home::new(&format!("{config}\n[alerts]\nwebhook = \"file:hook\"\n"));
+    home.write("hook", &format!("{}/chat/completions\n", hook.base_url()));
+    home.write("policies/default.toml", &warned);
+    let gateway = home.serve().await;
+    let client = gateway.client();
+    for (requests, share, settled) in [(3, 0.5, ["0.002000", "0.003000"]), (1, 1.0, ["0.004000"; 2])] {
+        for _ in 0..requests {
+            assert_eq!(client.chat(&ask("small")).await.status, 200);
+        }
+        hook.until("a warning", |counts| counts.asked as f64 >= if share > 0.9 { 2.0 } else { 1.0 }).await;
+        let told = hook.last().json();
+        assert_eq!((&told["budget"], &told["share"]), (&"purse".into(), &share.into()), "{told}");
+        assert!(told["text"].as_str().is_some_and(|text| text.contains("purse")), "{told}");
+        // It looks each second: perhaps before the third request, perhaps after.
+        assert!(settled.iter().any(|settled| told["settled_usd"] == **settled), "{told}");
+    }
+    gateway
+        .metrics_reach("both thresholds", |metrics| {
+            (metrics.sum("tollgate_budget_warnings_total", &[("budget", "purse")]) - 2.0).abs() < 1e-9
+        })
+        .await;
+    assert!(gateway.log().contains("a budget nears its limit"), "{}", gateway.log());
+    assert!(!gateway.log().contains(&hook.base_url()), "the webhook's address is a secret");
+}

@@ -15,6 +15,7 @@ mod policy;
 mod real;
 mod stage;
 mod start;
+mod stick;
 mod stream;
 mod trouble;
 mod worker;

@@ -94,5 +94,6 @@ fn of_demo(data_dir: std::path::PathBuf) -> Config {
         engines: DEMO.iter().map(engine).collect(),
         models: DEMO.iter().map(model).collect(),
         policies: PolicyFiles::default(),
+        webhook: None,
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tollgate_policies::Table;
 
+use super::read::secret;
 use super::secret::SecretRef;
 
 /// One engine.
@@ -121,14 +122,7 @@ fn beside(model: &str, base: &std::path::Path) -> String {
 }
 
 fn openai(table: &Table<'_>) -> Option<EngineKind> {
-    let api_key = table.opt_string("api_key").and_then(|text| {
-        let reference = SecretRef::parse(&text);
-        if reference.is_none() {
-            let help = "write \"env:NAME\" or \"file:PATH\": secrets do not belong in this file".to_owned();
-            table.problem("api_key", "`api_key` must say where the key is", Some(help));
-        }
-        reference
-    });
+    let api_key = table.opt_string("api_key").and_then(|text| secret(table, "api_key", "the key", &text));
     let base_url = table.string("base_url")?;
     let rest = base_url.strip_prefix("http://").or_else(|| base_url.strip_prefix("https://"));
     if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/') || rest.contains(char::is_whitespace))

@@ -48,6 +48,8 @@ pub struct Config {
     pub models: Vec<ModelEntry>,
     /// Policy files.
     pub policies: PolicyFiles,
+    /// Where the webhook's address is that budget warnings are posted to.
+    pub webhook: Option<SecretRef>,
 }
 
 /// `[server]`.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tollgate_policies::{Diagnostics, Document, Table};
 
-use super::{Config, ConfigError, PolicyFiles, Router, Server, default_data_dir, embedded, engine, model};
+use super::{
+    Config, ConfigError, PolicyFiles, Router, SecretRef, Server, default_data_dir, embedded, engine, model,
+};
 use crate::keys::Auth;
 
 /// Reads a file; relative paths in it are meant from its folder.
@@ -26,6 +28,7 @@ pub(super) fn file(path: &Path) -> Result<Config, ConfigError> {
         engines: raw.engines,
         models: raw.models,
         policies: raw.policies,
+        webhook: raw.webhook,
     })
 }
 
@@ -39,6 +42,7 @@ pub(super) struct Raw {
     pub(super) engines: Vec<engine::Engine>,
     pub(super) models: Vec<model::ModelEntry>,
     pub(super) policies: PolicyFiles,
+    pub(super) webhook: Option<SecretRef>,
 }
 
 /// Reads a text; `name` is what diagnostics call it.
@@ -49,6 +53,7 @@ pub(super) fn document(name: &str, text: &str, base: &Path) -> Result<Raw, Diagn
     let ledger_url = ledger(&root);
     let router = router(&root, base);
     let policies = policies(&root, base);
+    let webhook = webhook(&root);
     let engines = engine::engines(&root, base);
     let names: Vec<String> = root.tables("engine").iter().filter_map(named).collect();
     let models = model::models(&root, &names);
@@ -59,7 +64,7 @@ pub(super) fn document(name: &str, text: &str, base: &Path) -> Result<Raw, Diagn
     }
     root.finish();
     document.finish()?;
-    Ok(Raw { server, data_dir, ledger_url, router, engines, models, policies })
+    Ok(Raw { server, data_dir, ledger_url, router, engines, models, policies, webhook })
 }
 
 /// The name of an engine whether or not the rest of it is sound, so that one mistake is told once.
@@ -134,6 +139,23 @@ fn router(root: &Table<'_>, base: &Path) -> Router {
     router.remember = remember.unwrap_or(router.remember);
     table.finish();
     router
+}
+
+fn webhook(root: &Table<'_>) -> Option<SecretRef> {
+    let table = root.opt_table("alerts")?;
+    let webhook = table.string("webhook").and_then(|text| secret(&table, "webhook", "its address", &text));
+    table.finish();
+    webhook
+}
+
+/// Where a secret is, told if it is the secret itself.
+pub(super) fn secret(table: &Table<'_>, key: &str, what: &str, text: &str) -> Option<SecretRef> {
+    let reference = SecretRef::parse(text);
+    if reference.is_none() {
+        let help = "write \"env:NAME\" or \"file:PATH\": secrets do not belong in this file".to_owned();
+        table.problem(key, format!("`{key}` must say where {what} is"), Some(help));
+    }
+    reference
 }
 
 fn policies(root: &Table<'_>, base: &Path) -> PolicyFiles {

@@ -73,7 +73,7 @@ impl Shadow {
         }
         let (decision, chat) = (route.decision, route.chat);
         let (selected, baseline) = (decision.ranked[0], decision.baseline);
-        let comparable = chat.choices == 1 && !chat.tools && route.ask.pinned.is_none();
+        let comparable = !decision.kept && chat.choices == 1 && !chat.tools && route.ask.pinned.is_none();
         if selected == baseline || !decision.ranked.contains(&baseline) || !comparable {
             return None;
         }

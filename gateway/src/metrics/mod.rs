@@ -131,6 +131,7 @@ pub struct Metrics {
     asked_twice: IntCounterVec,
     outcomes: IntCounterVec,
     promotions: IntCounter,
+    budget_warnings: IntCounterVec,
     token_usage: HistogramVec,
     operation_duration: HistogramVec,
     first_token: HistogramVec,
@@ -185,6 +186,7 @@ impl Metrics {
             asked_twice: new.counters(&series::SHADOW_REQUESTS)?,
             outcomes: new.counters(&series::OUTCOMES)?,
             promotions: new.counter(&series::PROMOTIONS)?,
+            budget_warnings: new.counters(&series::BUDGET_WARNINGS)?,
             token_usage: new.histograms(&series::TOKEN_USAGE)?,
             operation_duration: new.histograms(&series::OPERATION_DURATION)?,
             first_token: new.histograms(&series::TIME_TO_FIRST_TOKEN)?,
@@ -274,6 +276,11 @@ impl Metrics {
         let money = [self.models.bound(model), self.teams.bound(team)];
         self.cost.add(&money, cost);
         self.extra.add(&money, cost);
+    }
+
+    /// A budget reached one of its thresholds.
+    pub fn budget_warned(&self, budget: &str) {
+        self.budget_warnings.with_label_values(&[budget]).inc();
     }
 
     /// A request drawn to be asked twice came to this.

@@ -127,6 +127,11 @@ pub(super) const BUDGET_SETTLED: Series =
     gauge("tollgate_budget_settled_usd", &["budget"], "Money charged in the current window, in USD.");
 pub(super) const BUDGET_HELD: Series =
     gauge("tollgate_budget_held_usd", &["budget"], "Money held by requests in flight, in USD.");
+pub(super) const BUDGET_WARNINGS: Series = counter(
+    "tollgate_budget_warnings_total",
+    &["budget"],
+    "Thresholds of `warn_at` reached, each once a window and counter.",
+);
 pub(super) const PRICE_OF_MONEY: Series = gauge(
     "tollgate_budget_price_of_money",
     &["budget"],
@@ -190,6 +195,7 @@ pub const ALL: &[Series] = &[
     BUDGET_LIMIT,
     BUDGET_SETTLED,
     BUDGET_HELD,
+    BUDGET_WARNINGS,
     PRICE_OF_MONEY,
     DIFFICULTY_SERIES,
     OVERHEAD_SERIES,

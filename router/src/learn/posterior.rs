@@ -11,7 +11,7 @@ use crate::classify::DOMAINS;
 use super::Outcome;
 
 /// Points of the grid, and the distance between two.
-const POINTS: usize = 121;
+const POINTS: usize = 201;
 const STEP: f64 = 0.05;
 /// How far a model's general ability may be from the configured one: half the way between the reference models is one
 /// standard deviation.

@@ -73,7 +73,8 @@ impl World {
         for _ in 0..4000 {
             let choice = self.choice();
             let taken = choice.take(abilities).unwrap();
-            sum += choice.value(taken, choice.p_good(&self.truth[&taken.model]));
+            let tolerated = if taken.model == choice.baseline { 0.0 } else { choice.gap };
+            sum += choice.p_good(&self.truth[&taken.model]) + tolerated - choice.burden(taken);
         }
         sum / 4000.0
     }
@@ -168,6 +169,28 @@ fn the_model_may_be_wrong_where_the_propensities_are_right() {
     // Where they differ the small one gains a half, may lose 0.05 and saves 4.9 cents.
     let wanted = 0.599 * trial.differing as f64 / trial.requests as f64;
     assert!(trial.promotes() && (trial.low..=trial.high).contains(&wanted), "{trial:?} {wanted}");
+}
+
+#[test]
+fn a_model_that_was_never_judged_is_not_promoted() {
+    let mut priors = abilities(0.6);
+    priors.insert("middle".to_owned(), Ability::from(0.9));
+    let mut learner = Learner::new(priors.clone());
+    let mut world = World::new(0.6, 12);
+    for number in 0..2000 {
+        let mut choice = world.choice();
+        let middle = Candidate { model: "middle".to_owned(), cost: Usd::from_nanos(20_000_000), p_late: 0.0 };
+        choice.candidates.insert(1, middle);
+        // Whoever is asked is worse than configured, so the small model seems good enough; nobody ever saw what it says.
+        let model = choice.take(&priors).unwrap().model.clone();
+        if model != "small" {
+            let good = world.draws.next() < 0.3;
+            learner.learn(Outcome { request: format!("req_{number}"), choice, model, good, propensity: 1.0 });
+        }
+    }
+    let trial = learner.trial(&priors);
+    assert!(trial.differing > 100 && trial.gain > 0.0, "{trial:?}");
+    assert!(!trial.promotes(), "{trial:?}");
 }
 
 #[test]

@@ -4,8 +4,10 @@
     outcomes.py --tollgate target/release/tollgate --data DATA/train --references CLONES     runs (or goes on with) the tasks
     outcomes.py --report                                                                       prints what was found
 
-Each line of outcomes.jsonl is {"id", "source", "prompt", "small_ok", "large_ok", …}: what `tollgate calibrate --labels` reads,
-with tokens and milliseconds beside it (eight answers at once on one thread). Stop it whenever you like: it goes on where it
+    outcomes.py --labels FILE                                                                  writes what `tollgate calibrate` reads
+
+Each line of outcomes.jsonl is {"id", "source", "prompt", "small_ok", "large_ok", …}, with tokens and milliseconds (eight answers
+at once on one thread). Stop it whenever you like: it goes on where it
 stopped. Standard library only; git for the references (`tasks.py` says which).
 """
 
@@ -63,6 +65,14 @@ def read(path):
         return [json.loads(line) for line in lines]
 
 
+def labels(rows, path):
+    """The rows as labels."""
+    with open(path, "w", encoding="utf-8") as out:
+        for line in rows:
+            kept = {name: line[name] for name in ("id", "prompt", "small_ok", "large_ok")}
+            out.write(json.dumps(kept, ensure_ascii=False) + "\n")
+
+
 def interval(good, count):
     """A 95 % Wilson interval in percent."""
     z, share = 1.96, good / count
@@ -95,8 +105,11 @@ def main():
     parser.add_argument("--references", type=Path, help="where the sources' repositories are cloned")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=HERE / "outcomes.jsonl")
+    parser.add_argument("--labels", type=Path, help="only write the prompts with their outcomes there")
     parser.add_argument("--report", action="store_true", help="only print the table")
     arguments = parser.parse_args()
+    if arguments.labels:
+        return labels(read(arguments.out), arguments.labels)
     if not arguments.report:
         if not (arguments.tollgate and arguments.data and arguments.references):
             parser.error("--tollgate, --data and --references are needed to run the tasks")
