@@ -45,8 +45,8 @@ ASKS = [
     Ask("code with constraints", "Write a Python function that returns the k most frequent words of a text in O(n log k) "
         "time, without collections.Counter, case-insensitively, breaking ties alphabetically, and raise "
         "ValueError for a negative k. Explain the complexity.", LARGE, stream=True, max_tokens=320),
-    Ask("proof sketch", "Prove that the square root of 3 is irrational, and explain where the argument would fail "
-        "for the square root of 4.", LARGE, max_tokens=320),
+    Ask("data structure", "Implement an LRU cache in Rust with O(1) get and put, generic over key and value, and explain "
+        "the unsafe code that you avoid.", LARGE, max_tokens=320),
     Ask("planning", "Plan a three-day conference for 120 people: two rooms hold 80 and 40, speakers A and B must not "
         "overlap, workshops need the small room, catering must be ordered 48 hours ahead, and the budget "
         "is 9,000 EUR. Give a schedule that meets every condition and say why.", LARGE, max_tokens=320),

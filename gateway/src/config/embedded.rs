@@ -2,7 +2,7 @@
 
 use tollgate_engine::models::{KnownModel, known};
 use tollgate_policies::{PerToken, Price, TokenPrice, Usd};
-use tollgate_router::Capabilities;
+use tollgate_router::{Ability, Capabilities};
 
 use super::engine::{EmbeddedEngine, Engine, EngineKind};
 use super::model::ModelEntry;
@@ -21,7 +21,9 @@ struct Demo {
     weights: &'static str,
     input: u64,
     output: u64,
+    /// The general ability, then by domain; fitted to graded answers by `tollgate calibrate`, see docs/benchmarks.md.
     ability: f64,
+    abilities: &'static [(&'static str, f64)],
 }
 
 const DEMO: [Demo; 2] = [
@@ -31,7 +33,8 @@ const DEMO: [Demo; 2] = [
         weights: "qwen-0.5b-moe",
         input: 50_000,
         output: 100_000,
-        ability: 0.0,
+        ability: -2.38,
+        abilities: &[],
     },
     Demo {
         model: "large",
@@ -39,7 +42,8 @@ const DEMO: [Demo; 2] = [
         weights: "qwen-coder-1.5b",
         input: 300_000,
         output: 600_000,
-        ability: 1.0,
+        ability: -0.93,
+        abilities: &[],
     },
 ];
 
@@ -58,6 +62,11 @@ pub(super) fn config() -> Result<Config, ConfigError> {
         return Err(ConfigError::NoModels { commands: commands.join("\n        ") });
     }
     Ok(of_demo(default_data_dir()?))
+}
+
+fn ability(demo: &Demo) -> Ability {
+    let own = |ability: Ability, (domain, own): &(&str, f64)| ability.with(domain, *own).unwrap_or(ability);
+    demo.abilities.iter().fold(Ability::from(demo.ability), own)
 }
 
 fn of_demo(data_dir: std::path::PathBuf) -> Config {
@@ -84,7 +93,7 @@ fn of_demo(data_dir: std::path::PathBuf) -> Config {
         context: u64::from(CONTEXT),
         can: Capabilities::default(),
         regions: vec!["local".to_owned()],
-        ability: Some(demo.ability.into()),
+        ability: Some(ability(demo)),
     };
     Config {
         server: Server::default(),
