@@ -45,8 +45,9 @@ ASKS = [
     Ask("code with constraints", "Write a Python function that returns the k most frequent words of a text in O(n log k) "
         "time, without collections.Counter, case-insensitively, breaking ties alphabetically, and raise "
         "ValueError for a negative k. Explain the complexity.", LARGE, stream=True, max_tokens=320),
-    Ask("data structure", "Implement an LRU cache in Rust with O(1) get and put, generic over key and value, and explain "
-        "the unsafe code that you avoid.", LARGE, max_tokens=320),
+    Ask("debugging", "This function should return the index of x in a sorted list, but it loops forever for some inputs. "
+        "Find the bug and fix it:\ndef find(a, x):\n    lo, hi = 0, len(a)\n    while lo < hi:\n        mid = (lo + hi) // 2\n"
+        "        if a[mid] < x:\n            lo = mid\n        else:\n            hi = mid\n    return lo", LARGE, max_tokens=320),
     Ask("planning", "Plan a three-day conference for 120 people: two rooms hold 80 and 40, speakers A and B must not "
         "overlap, workshops need the small room, catering must be ordered 48 hours ahead, and the budget "
         "is 9,000 EUR. Give a schedule that meets every condition and say why.", LARGE, max_tokens=320),

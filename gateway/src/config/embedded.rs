@@ -33,8 +33,16 @@ const DEMO: [Demo; 2] = [
         weights: "qwen-0.5b-moe",
         input: 50_000,
         output: 100_000,
-        ability: -2.38,
-        abilities: &[],
+        ability: -3.46,
+        abilities: &[
+            ("chat", -2.99),
+            ("classification", -3.43),
+            ("code", -3.15),
+            ("knowledge", -3.19),
+            ("math", -4.25),
+            ("reasoning", -4.92),
+            ("writing", -3.54),
+        ],
     },
     Demo {
         model: "large",
@@ -42,8 +50,16 @@ const DEMO: [Demo; 2] = [
         weights: "qwen-coder-1.5b",
         input: 300_000,
         output: 600_000,
-        ability: -0.93,
-        abilities: &[],
+        ability: -1.21,
+        abilities: &[
+            ("chat", -1.02),
+            ("classification", -1.20),
+            ("code", -0.97),
+            ("knowledge", -1.08),
+            ("math", -1.00),
+            ("reasoning", -2.94),
+            ("writing", -1.06),
+        ],
     },
 ];
 
