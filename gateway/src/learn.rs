@@ -184,7 +184,7 @@ pub struct Study {
 }
 
 /// Makes abilities of the ledger's verdicts, beginning at the configured ones, and tries them against those in force.
-/// Blocking; well under a second.
+/// Blocking, for a fraction of a second where there are some thousand.
 ///
 /// # Errors
 /// [`LedgerError`] if the ledger cannot be read.

@@ -22,11 +22,28 @@ const UNMEASURED_PROMPT_TOKENS_PER_SECOND: f64 = 200.0;
 /// Distance of the 90th percentile from the median of a normal distribution, in standard deviations.
 const P90_DEVIATIONS: f64 = 1.2816;
 
-/// Probability that a model of this ability answers well, on the logit line through both references.
+/// The line of logits through both reference models, by ability: 0 is the small one's, 1 the large one's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line {
+    small: f64,
+    slope: f64,
+}
+
+impl Line {
+    pub(crate) fn through(p_small: f32, p_large: f32) -> Line {
+        let small = logit(f64::from(p_small));
+        Line { small, slope: logit(f64::from(p_large)) - small }
+    }
+
+    /// Probability that a model of this ability answers well.
+    pub(crate) fn at(&self, ability: f64) -> f64 {
+        sigmoid(self.small + ability * self.slope)
+    }
+}
+
+/// Probability that a model of this ability answers well, on the line through both references.
 pub(crate) fn p_good(p_small: f32, p_large: f32, ability: f64) -> f64 {
-    let small = logit(f64::from(p_small));
-    let large = logit(f64::from(p_large));
-    sigmoid(small + ability * (large - small))
+    Line::through(p_small, p_large).at(ability)
 }
 
 fn logit(p: f64) -> f64 {

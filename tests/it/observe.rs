@@ -84,13 +84,20 @@ async fn labels_are_bounded() {
 async fn reports_add_up() {
     let stage = Stage::new().await;
     traffic(&stage).await;
-    let args =
-        ["ledger", "report", "--json", "--by", "model", "--config", "tollgate.toml", "--data-dir", "data"];
-    let report = stage.home.run(&args).await.success();
-    let report: serde_json::Value = serde_json::from_str(&report).expect("report --json prints JSON");
+    let by = async |dimensions: &str| -> serde_json::Value {
+        let place = ["--config", "tollgate.toml", "--data-dir", "data"];
+        let args = [&["ledger", "report", "--json", "--by", dimensions][..], &place].concat();
+        let report = stage.home.run(&args).await.success();
+        serde_json::from_str(&report).expect("report --json prints JSON")
+    };
+    let report = by("model").await;
     assert_eq!(report["total"]["cost_usd"], "0.000150", "{report}");
     assert_eq!(report["total"]["requests"], 3, "{report}");
     assert_eq!(report["lines"].as_array().map(Vec::len), Some(2), "{report}");
+    let report = by("model,hour").await;
+    assert_eq!(report["total"]["requests"], 3, "{report}");
+    let hour = report["lines"][0]["group"][1].as_str().unwrap_or_default();
+    assert!(hour.len() == 16 && hour.ends_with(":00"), "{report}");
 }
 
 /// How many requests are counted in all, and under these labels.

@@ -27,7 +27,7 @@ pub(crate) enum Ledger {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// Group by model, engine, team, key, run, route, policy, status, day or tag.NAME; several, joined by commas.
+    /// Group by model, engine, team, key, run, route, policy, status, hour, day or tag.NAME; several, joined by commas.
     #[arg(long, value_name = "DIMENSION", value_delimiter = ',', default_value = "model")]
     by: Vec<Dimension>,
     /// Only from then on: a date, a time, or an age such as 24h.

@@ -32,6 +32,8 @@ pub enum Dimension {
     Policy,
     /// How the request ended.
     Status,
+    /// Hour in UTC.
+    Hour,
     /// Day in UTC.
     Day,
     /// The value of a tag.
@@ -40,7 +42,7 @@ pub enum Dimension {
 
 /// A word that is no dimension.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not one of model, engine, team, key, run, route, policy, status, day, tag.NAME")]
+#[error("{0:?} is not one of model, engine, team, key, run, route, policy, status, hour, day, tag.NAME")]
 pub struct NotADimension(String);
 
 impl FromStr for Dimension {
@@ -56,6 +58,7 @@ impl FromStr for Dimension {
             "route" => Dimension::Route,
             "policy" => Dimension::Policy,
             "status" => Dimension::Status,
+            "hour" => Dimension::Hour,
             "day" => Dimension::Day,
             _ => match word.strip_prefix("tag.").filter(|name| !name.is_empty()) {
                 Some(name) => Dimension::Tag(name.to_owned()),
@@ -88,6 +91,7 @@ impl Dimension {
             Dimension::Route => "route".to_owned(),
             Dimension::Policy => "policy".to_owned(),
             Dimension::Status => "status".to_owned(),
+            Dimension::Hour => "strftime('%Y-%m-%d %H:00', at_ms / 1000, 'unixepoch')".to_owned(),
             Dimension::Day => "strftime('%Y-%m-%d', at_ms / 1000, 'unixepoch')".to_owned(),
             Dimension::Tag(_) => {
                 format!("(SELECT value FROM json_each(tags) WHERE json_each.key = ?{number})")
@@ -172,7 +176,9 @@ fn grouped(db: &Connection, question: &Question) -> Result<Vec<Line>, LedgerErro
         columns.push_str(", ");
     }
     let count = question.by.len();
-    let order = if question.by.contains(&Dimension::Day) { "1" } else { "cost DESC, 1" };
+    // Times read from the first to the last, everything else from the dearest to the cheapest.
+    let time = question.by.iter().position(|by| matches!(by, Dimension::Day | Dimension::Hour));
+    let order = time.map_or_else(|| "cost DESC, 1".to_owned(), |place| (place + 1).to_string());
     let group: Vec<String> = (1..=count).map(|number| number.to_string()).collect();
     let group = if count == 0 { "'all'".to_owned() } else { group.join(", ") };
     let sql = format!(

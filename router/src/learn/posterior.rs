@@ -7,6 +7,7 @@
 
 use crate::ability::Ability;
 use crate::classify::DOMAINS;
+use crate::objective::Line;
 
 use super::Outcome;
 
@@ -38,10 +39,10 @@ impl Likelihoods {
             let Some(place) = DOMAINS.iter().position(|domain| *domain == outcome.choice.domain) else {
                 continue;
             };
+            let line = Line::through(outcome.choice.p_small, outcome.choice.p_large);
             let grid = all.domains[place].get_or_insert([0.0; POINTS]);
             for (at, sum) in grid.iter_mut().enumerate() {
-                let p_good = outcome.choice.p_good(&Ability::from(point(&prior, at)));
-                let said = WRONG + (1.0 - 2.0 * WRONG) * p_good;
+                let said = WRONG + (1.0 - 2.0 * WRONG) * line.at(point(&prior, at));
                 *sum += if outcome.good { said } else { 1.0 - said }.ln();
             }
         }

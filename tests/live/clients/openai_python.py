@@ -113,6 +113,21 @@ def _():
     same(raw.parse().nobody_knows_this, {"kept": [1.5]})
 
 
+@check("python: feedback on an answer by its id, and only by who has asked")
+def _():
+    raw = client.chat.completions.with_raw_response.create(model="auto", **ASK)
+    verdict = {"request_id": raw.headers["x-tollgate-request-id"], "good": False}
+    noted = client.post("/feedback", body=verdict, cast_to=object)
+    same((noted["request_id"], noted["model"], noted["good"]), (verdict["request_id"], raw.parse().model, False))
+    other = OpenAI(base_url=f"{URL}/v1", api_key=KEYS["narrow"])
+    try:
+        other.post("/feedback", body=verdict, cast_to=object)
+    except openai.NotFoundError as raised:
+        same(raised.code, "request_not_found")
+    else:
+        raise AssertionError("another key's answer was judged")
+
+
 @check("python: a wrong key is an AuthenticationError")
 def _():
     wrong = OpenAI(base_url=f"{URL}/v1", api_key="tg-not-a-key")
