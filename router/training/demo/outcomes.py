@@ -3,12 +3,10 @@
 
     outcomes.py --tollgate target/release/tollgate --data DATA/train --references CLONES     runs (or goes on with) the tasks
     outcomes.py --report                                                                       prints what was found
-
     outcomes.py --labels FILE                                                                  writes what `tollgate calibrate` reads
 
 Each line of outcomes.jsonl is {"id", "source", "prompt", "small_ok", "large_ok", …}, with tokens and milliseconds (eight answers
-at once on one thread). Stop it whenever you like: it goes on where it
-stopped. Standard library only; git for the references (`tasks.py` says which).
+at once on one thread). Stop it whenever you like: it goes on where it stopped. Standard library only; git for the references (`tasks.py` says which).
 """
 
 import argparse
