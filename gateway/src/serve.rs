@@ -136,6 +136,7 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
     let warnings = Warnings::new(webhook(config)?);
     let watch = Watch { app: Arc::clone(&app), config: config.clone(), keys, store, warnings };
     tasks.spawn(watch.run(signal(SignalKind::hangup())?));
+    tell_assumed(config);
     tracing::info!(%address, models = app.catalog.models().len(), ledger = %path.display(), "serving");
     ready(address);
     serve_http(listener, app, asked_to_stop(), config.server.drain_timeout).await?;
@@ -146,6 +147,18 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
     ledger.close().await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Models that the router knows nothing of are taken for the classifier's reference models, which few small ones come near.
+fn tell_assumed(config: &Config) {
+    let assumed = config.models.iter().filter(|model| model.ability.is_none());
+    let assumed: Vec<&str> = assumed.map(|model| model.name.as_str()).collect();
+    if config.router.calibration.is_none() && !assumed.is_empty() {
+        tracing::info!(
+            models = assumed.join(", "),
+            "no `ability` and no calibration: taken for the classifier's reference models; see \"Fit it\" in docs/router.md"
+        );
+    }
 }
 
 /// The webhook that the configuration names.
