@@ -137,23 +137,24 @@ impl App {
         Ok(())
     }
 
-    /// Studies the verdicts; abilities that win their trial are put in force if some policy wants that.
+    /// Studies the verdicts, if some policy wants what is learned in force; abilities that win their trial are put there.
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read or written.
     pub async fn review(&self) -> Result<(), LedgerError> {
+        let wanted =
+            |policy: &tollgate_policies::Policy| policy.learn.as_ref().is_some_and(|learn| learn.promote);
+        if !self.policies.load().named.values().any(|policy| wanted(policy)) {
+            return Ok(());
+        }
         let (path, configured, in_force) =
             (self.ledger.path().to_owned(), abilities(&self.catalog), self.abilities());
         let mine = configured.clone();
         let studying = tokio::task::spawn_blocking(move || study(&path, mine, &in_force));
         let study = studying.await.map_err(|_| LedgerError::Closed)??;
-        let wanted =
-            |policy: &tollgate_policies::Policy| policy.learn.as_ref().is_some_and(|learn| learn.promote);
-        let policies = self.policies.load();
-        if !study.trial.promotes() || !policies.named.values().any(|policy| wanted(policy)) {
+        if !study.trial.promotes() {
             return Ok(());
         }
-        drop(policies);
         let trial = serde_json::to_string(&study.trial)?;
         tracing::info!(trial, "abilities learned are better than those in force, and replace them");
         self.put_in_force(&study.proposal);

@@ -39,8 +39,6 @@ pub struct Relay {
     out: BytesMut,
     phase: Phase,
     engine: String,
-    /// The model that serves, once it has.
-    served: String,
     idle: Duration,
     idle_timer: Pin<Box<Sleep>>,
     /// Reads along where the request will be asked twice.
@@ -83,7 +81,6 @@ impl Relay {
             out: BytesMut::new(),
             phase: Phase::Passing(Box::new(booking)),
             engine: engine.to_owned(),
-            served: String::new(),
             idle,
             idle_timer: Box::pin(tokio::time::sleep(idle)),
             shadow,
@@ -109,7 +106,7 @@ impl Relay {
                     let tail = match settled {
                         Ok(settled) => {
                             if let Some(shadow) = self.shadow.take() {
-                                shadow.streamed(settled.status, &self.served);
+                                shadow.streamed(settled.status);
                             }
                             std::mem::take(tail)
                         }
@@ -195,14 +192,12 @@ impl Relay {
     fn settle(&mut self, status: ReceiptStatus, error: Option<Notice>) {
         let Phase::Passing(booking) = std::mem::replace(&mut self.phase, Phase::Over) else { return };
         let (usage, estimated) = self.usage(&booking);
-        let served = booking.model().to_owned();
         let tail = match error {
             Some(notice) => sse_error(&notice),
             None if self.meter.tail.is_empty() => Bytes::from_static(TERMINATOR),
             None => self.meter.tail.split().freeze(),
         };
         let settling = Box::pin(booking.settle(Outcome { status, usage, estimated }));
-        self.served = served;
         self.phase = Phase::Settling(settling, tail);
     }
 

@@ -3,9 +3,10 @@
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tollgate_tests::client::Reply;
-use tollgate_tests::upstream::{Chat, Gate};
+use tollgate_tests::home::Home;
+use tollgate_tests::upstream::{Chat, Gate, Upstream};
 
-use crate::stage::{POLICY, SMALL_PRICE, Stage, ask, ask_stream, budget};
+use crate::stage::{POLICY, SMALL_PRICE, Stage, ask, ask_stream, budget, config};
 
 /// A price that does not depend on tokens: the worst case is the real cost, 0.001 USD.
 const FLAT: &str = "{ input = 0, output = 0, per_request = 0.001 }";
@@ -173,15 +174,13 @@ async fn every_scope_that_matches_must_have_room() {
 
 #[tokio::test]
 async fn a_budget_that_nears_its_limit_is_told_of_once() {
-    let hook = tollgate_tests::upstream::Upstream::start(Chat::new("noted", 1, 1)).await;
+    let hook = Upstream::start(Chat::new("noted", 1, 1)).await;
     let warned =
         purse("0.004", "reject").replace("window = \"1mo\"", "window = \"1mo\"\nwarn_at = [0.5, 1.0]");
-    let (small, large) = (
-        tollgate_tests::upstream::Upstream::start(Chat::new("ok", 1, 1)).await,
-        tollgate_tests::upstream::Upstream::start(Chat::new("ok", 1, 1)).await,
-    );
-    let config = crate::stage::config(&small.base_url(), &large.base_url(), FLAT, "");
-    let home = tollgate_tests::home::Home::new(&format!("{config}\n[alerts]\nwebhook = \"file:hook\"\n"));
+    let (small, large) =
+        (Upstream::start(Chat::new("ok", 1, 1)).await, Upstream::start(Chat::new("ok", 1, 1)).await);
+    let file = config(&small.base_url(), &large.base_url(), FLAT, "");
+    let home = Home::new(&format!("{file}\n[alerts]\nwebhook = \"file:hook\"\n"));
     home.write("hook", &format!("{}/chat/completions\n", hook.base_url()));
     home.write("policies/default.toml", &warned);
     let gateway = home.serve().await;

@@ -34,6 +34,18 @@ fn verdicts(outcomes: &Value, model: &str, source: &str) -> (u64, u64) {
     (of("good"), of("bad"))
 }
 
+/// Asks until so many requests drawn to be asked twice have come to this.
+async fn ask_until(stage: &Stage, result: &str, count: f64) {
+    let client = stage.client();
+    let told = |metrics: &Exposition| metrics.sum("tollgate_shadow_requests_total", &[("result", result)]);
+    tollgate_tests::within(result, async {
+        while told(&stage.gateway.metrics().await) < count {
+            assert_eq!(client.chat(&ask("auto")).await.status, 200, "clients do not notice");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn feedback_is_noted_once_for_each_answer() {
     let stage = Stage::with(&policy("explore = 0.0"), SMALL_PRICE, "").await;
@@ -127,15 +139,7 @@ async fn a_share_is_asked_twice_on_a_budget_of_its_own() {
 async fn asking_twice_ends_with_its_budget() {
     // Enough for one call that costs 0.000125 and may cost up to about 0.0004.
     let stage = Stage::with(&policy("share = 0.5\nlimit_usd = 0.0005"), SMALL_PRICE, "").await;
-    let client = stage.client();
-    let refused =
-        |metrics: &Exposition| metrics.sum("tollgate_shadow_requests_total", &[("result", "no_budget")]);
-    tollgate_tests::within("the budget's end", async {
-        while refused(&stage.gateway.metrics().await) < 3.0 {
-            assert_eq!(client.chat(&ask("auto")).await.status, 200, "clients are not refused for it");
-        }
-    })
-    .await;
+    ask_until(&stage, "no_budget", 3.0).await;
     assert!(stage.large.counts().asked <= 4, "{:?}", stage.large.counts());
     verified(&stage.home).await;
 }
@@ -147,17 +151,7 @@ async fn a_judge_decides_where_answers_cannot_be_compared() {
     stage.small.answer(Chat::new("A long tale of the sea, told by one who was never there at all.", 11, 7));
     // The same text serves as the second answer and as the judge's verdict: neither is good.
     stage.large.answer(Chat::new("D", 11, 7));
-    let client = stage.client();
-    tollgate_tests::within("a verdict", async {
-        loop {
-            assert_eq!(client.chat(&ask("auto")).await.status, 200);
-            let metrics = stage.gateway.metrics().await;
-            if metrics.sum("tollgate_shadow_requests_total", &[("result", "judged")]) > 0.0 {
-                return;
-            }
-        }
-    })
-    .await;
+    ask_until(&stage, "judged", 1.0).await;
     let outcomes = outcomes(&stage).await;
     assert!(
         verdicts(&outcomes, "small", "judge").1 > 0 && verdicts(&outcomes, "large", "judge").1 > 0,
@@ -170,20 +164,29 @@ async fn a_judge_decides_where_answers_cannot_be_compared() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_compared_is_not_asked_twice() {
+    let stage = Stage::with(&policy("share = 0.5\nlimit_usd = 1.0"), SMALL_PRICE, "").await;
+    let client = stage.client();
+    let tool = json!({"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}});
+    for number in 0..40 {
+        let mut body = ask("auto");
+        if number % 2 == 0 {
+            body["tools"] = json!([tool]);
+        } else {
+            body["n"] = 2.into();
+        }
+        assert_eq!(client.chat(&body).await.status, 200);
+        assert_eq!(client.chat(&ask("small")).await.status, 200);
+    }
+    let metrics = stage.gateway.metrics().await;
+    assert!(metrics.sum("tollgate_shadow_requests_total", &[]) < 0.5 && stage.large.counts().asked == 0);
+}
+
+#[tokio::test]
 async fn a_shadow_that_fails_is_nobodys_trouble() {
     let stage = Stage::with(&policy("share = 0.5\nlimit_usd = 1.0"), SMALL_PRICE, "").await;
     stage.large.answer(Script::status(500));
-    let client = stage.client();
-    tollgate_tests::within("a failure", async {
-        loop {
-            assert_eq!(client.chat(&ask("auto")).await.status, 200);
-            let metrics = stage.gateway.metrics().await;
-            if metrics.sum("tollgate_shadow_requests_total", &[("result", "failed")]) > 0.0 {
-                return;
-            }
-        }
-    })
-    .await;
+    ask_until(&stage, "failed", 1.0).await;
     assert!(outcomes(&stage).await["judged"].as_array().is_some_and(Vec::is_empty));
     verified(&stage.home).await;
 }

@@ -38,6 +38,7 @@ pub struct Shadow {
     served: String,
     baseline: usize,
     body: Bytes,
+    output_cap: u64,
     worst: Usd,
     expected: Usd,
     /// Where the served answer stands before a judge.
@@ -64,7 +65,7 @@ impl Answered {
 impl Shadow {
     /// Draws whether a decided request is asked twice; `None` for most.
     #[must_use]
-    pub fn draw(app: &Arc<App>, call: &Call, route: &Route<'_>, body: &[u8]) -> Option<Box<Shadow>> {
+    pub fn draw(app: &Arc<App>, call: &Call, route: &Route<'_>, body: &Bytes) -> Option<Box<Shadow>> {
         let learn = route.ask.policy.learn.as_ref().filter(|learn| learn.share > 0.0)?;
         // Other digits of the draw than those that exploration used.
         let draw = (call.draw() * f64::from(1 << 20)).fract();
@@ -73,7 +74,8 @@ impl Shadow {
         }
         let (decision, chat) = (route.decision, route.chat);
         let (selected, baseline) = (decision.ranked[0], decision.baseline);
-        let comparable = !decision.kept && chat.choices == 1 && !chat.tools && route.ask.pinned.is_none();
+        let plain = chat.choices == 1 && !chat.tools && chat.images == 0;
+        let comparable = plain && !decision.kept && route.ask.pinned.is_none();
         if selected == baseline || !decision.ranked.contains(&baseline) || !comparable {
             return None;
         }
@@ -83,7 +85,6 @@ impl Shadow {
             return None;
         };
         let verdict = &decision.verdicts[baseline];
-        let model = &app.catalog.models()[baseline];
         Some(Box::new(Shadow {
             app: Arc::clone(app),
             policy: Arc::clone(&route.ask.policy),
@@ -94,7 +95,8 @@ impl Shadow {
             propensity: served_propensity(decision, learn.explore),
             served: decision.verdicts[selected].model.clone(),
             baseline,
-            body: asked_whole(body, &model.upstream_model, verdict.output_cap)?,
+            body: body.clone(),
+            output_cap: verdict.output_cap,
             worst: verdict.worst_cost,
             expected: verdict.cost,
             served_first: (draw / learn.share) < 0.5,
@@ -111,24 +113,21 @@ impl Shadow {
     }
 
     /// The streamed answer has ended.
-    pub fn streamed(mut self: Box<Self>, status: ReceiptStatus, model: &str) {
+    pub fn streamed(mut self: Box<Self>, status: ReceiptStatus) {
         let seen = self.seen.split();
         let text = (seen.len() <= LONGEST).then(|| said::streamed(&seen)).flatten();
-        self.answered(status, model, text);
+        self.answered(status, text);
     }
 
     /// The whole answer is there.
-    pub fn whole(self: Box<Self>, status: ReceiptStatus, model: &str, body: &[u8]) {
+    pub fn whole(self: Box<Self>, status: ReceiptStatus, body: &[u8]) {
         let text = said::whole(body);
-        self.answered(status, model, text);
+        self.answered(status, text);
     }
 
     /// Goes on apart, if the model decided on gave an answer that can be compared.
-    fn answered(self: Box<Self>, status: ReceiptStatus, model: &str, text: Option<String>) {
-        if status != ReceiptStatus::Ok || model != self.served {
-            return;
-        }
-        let Some(text) = text else {
+    fn answered(self: Box<Self>, status: ReceiptStatus, text: Option<String>) {
+        let Some(text) = text.filter(|_| status == ReceiptStatus::Ok) else {
             return self.app.metrics.asked_twice("incomparable");
         };
         let app = Arc::clone(&self.app);
@@ -137,13 +136,17 @@ impl Shadow {
 
     /// Asks the baseline, compares, puts the verdicts on record; what came of it, as a word for the metrics.
     async fn learn(&self, served: &str) -> &'static str {
+        let upstream_model = &self.app.catalog.models()[self.baseline].upstream_model;
+        let Some(body) = asked_whole(&self.body, upstream_model, self.output_cap) else {
+            return "incomparable";
+        };
         let errand = Errand {
             app: &self.app,
             policy: &self.policy,
             request: &self.request,
             purpose: "shadow",
             place: self.baseline,
-            body: self.body.clone(),
+            body,
             worst: self.worst,
             expected: self.expected,
         };
