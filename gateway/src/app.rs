@@ -179,8 +179,7 @@ fn show_budgets(metrics: &Metrics, budgets: &Budgets) {
     for state in &states {
         let (limit, settled, held) = (state.limit, state.settled, state.held);
         metrics.budget(BudgetGauge { budget: &state.budget, limit, settled, held });
-        // Pacing is not acting yet: money has no price beyond its amount.
-        metrics.price_of_money(&state.budget, 0.0);
+        metrics.price_of_money(&state.budget, state.price_of_money);
     }
 }
 

@@ -38,6 +38,7 @@ pub mod labels;
 pub mod learn;
 pub mod ledger;
 pub mod metrics;
+pub mod pacing;
 pub mod serve;
 pub mod telemetry;
 pub mod warnings;

@@ -9,6 +9,7 @@ use tollgate_policies::{Facts, Usd};
 use tollgate_router::{Decision, Needs, Score, Task, decide, prompt_tokens, prompt_tokens_upper};
 
 use crate::app::App;
+use crate::ledger::now_ms;
 use crate::request::Ask;
 use crate::stick::Bond;
 use crate::wire::error::Fault;
@@ -94,7 +95,8 @@ impl<'a> Plan<'a> {
         let learn = self.ask.policy.learn.as_ref();
         let learned = learn.filter(|learn| learn.promote).and_then(|_| self.app.lessons.catalog());
         let catalog = learned.as_deref().unwrap_or(&self.app.catalog);
-        let decided = decide(&self.ask.policy, catalog, &live, &self.score, &self.facts(), &needs, 0.0);
+        let price = self.price_of_money();
+        let decided = decide(&self.ask.policy, catalog, &live, &self.score, &self.facts(), &needs, price);
         let mut decision = decided.map_err(|mut none| {
             // Of a model asked for by name only its own trouble is news.
             if let Some(pinned) = &self.ask.pinned {
@@ -112,6 +114,14 @@ impl<'a> Plan<'a> {
             decision.explore(learn.explore, draw);
         }
         Ok(decision)
+    }
+
+    /// What a dollar weighs now, in quality, if the policy paces.
+    fn price_of_money(&self) -> f64 {
+        if !self.ask.policy.objective.pace {
+            return 0.0;
+        }
+        self.app.budgets.price_of_money(&self.ask.spender(), now_ms())
     }
 
     /// The decision holds for what the request belongs to.

@@ -23,6 +23,7 @@ use crate::keys::{KeyError, KeyStore, Keys};
 use crate::learn::{Lessons, ask_twice};
 use crate::ledger::{Ledger, LedgerError, path_of_url};
 use crate::metrics::Metrics;
+use crate::pacing::Pacing;
 use crate::server::serve_http;
 use crate::upstream::{Timeouts, Upstream, UpstreamError};
 use crate::warnings::{Warnings, Webhook};
@@ -134,7 +135,14 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
     record_limits(&app).await;
     app.recall()?;
     let warnings = Warnings::new(webhook(config)?);
-    let watch = Watch { app: Arc::clone(&app), config: config.clone(), keys, store, warnings };
+    let watch = Watch {
+        app: Arc::clone(&app),
+        config: config.clone(),
+        keys,
+        store,
+        warnings,
+        pacing: Pacing::default(),
+    };
     tasks.spawn(watch.run(signal(SignalKind::hangup())?));
     tell_assumed(config);
     tracing::info!(%address, models = app.catalog.models().len(), ledger = %path.display(), "serving");
@@ -253,6 +261,7 @@ struct Watch {
     keys: Arc<Keys>,
     store: KeyStore,
     warnings: Warnings,
+    pacing: Pacing,
 }
 
 impl Watch {
@@ -277,6 +286,7 @@ impl Watch {
                 fitted = now;
                 reload_calibration(&self.app, calibration);
             }
+            self.pacing.tick(&self.app).await;
             self.warnings.look(&self.app);
             if self.app.lessons.judged() != judged && reviewed.elapsed() >= REVIEW {
                 (judged, reviewed) = (self.app.lessons.judged(), Instant::now());

@@ -187,6 +187,7 @@ mod tests {
             settled: Usd::from_nanos(8),
             held: Usd::ZERO,
             warned,
+            price_of_money: 0.0,
         }
     }
 

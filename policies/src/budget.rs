@@ -7,12 +7,14 @@
 
 mod accounts;
 mod hold;
+mod pace;
 mod refusal;
 mod spec;
 mod window;
 
 pub use accounts::{AccountState, Budgets, Remaining};
 pub use hold::{AccountId, Hold};
+pub use pace::{Pace, Shape};
 pub use refusal::{Refusal, RefusalKind};
 pub use spec::{BudgetSpec, OnExhausted, Scope, Spender, Subject};
 pub use window::Window;

@@ -13,8 +13,8 @@ pub mod policy;
 pub mod price;
 
 pub use budget::{
-    AccountId, AccountState, BudgetSpec, Budgets, Hold, OnExhausted, Refusal, RefusalKind, Remaining, Scope,
-    Spender, Subject, Window,
+    AccountId, AccountState, BudgetSpec, Budgets, Hold, OnExhausted, Pace, Refusal, RefusalKind, Remaining,
+    Scope, Shape, Spender, Subject, Window,
 };
 pub use condition::{Condition, ConditionError, FACTS, Fact, FactKind, Facts};
 pub use diagnostic::{Diagnostic, Diagnostics};

@@ -68,8 +68,19 @@ pub fn decide(
     if !failed.is_empty() {
         reason.push_str(&format!("; left out, its condition came to no answer: {}", failed.join(", ")));
     }
-    let terms = Terms { gap, price_of_money, latency_weight: policy.objective.latency_weight };
-    Ok(Decision { ranked, route, reason, verdicts, baseline, quality, propensity: 1.0, kept: false, terms })
+    let terms = Terms { gap, latency_weight: policy.objective.latency_weight };
+    Ok(Decision {
+        ranked,
+        route,
+        reason,
+        verdicts,
+        baseline,
+        quality,
+        price_of_money,
+        propensity: 1.0,
+        kept: false,
+        terms,
+    })
 }
 
 fn narrowing(rule: &Rule) -> Narrowing<'_> {

@@ -110,6 +110,8 @@ pub struct Decision {
     pub baseline: usize,
     /// The share of the baseline's quality that was wanted.
     pub quality: f64,
+    /// λ: what a dollar weighed, in quality.
+    pub price_of_money: f64,
     /// Probability with which the first was taken: 1 unless the decision explores.
     pub propensity: f64,
     /// Whether the first is first because an earlier decision holds.
@@ -124,8 +126,6 @@ pub struct Decision {
 pub(crate) struct Terms {
     /// The tolerated gap below the baseline's p(good).
     pub(crate) gap: f64,
-    /// λ, in quality per dollar.
-    pub(crate) price_of_money: f64,
     /// μ, in quality for a missed deadline.
     pub(crate) latency_weight: f64,
 }
@@ -170,11 +170,11 @@ impl Decision {
             cost: verdict.cost,
             p_late: verdict.p_late,
         };
-        let Terms { gap, price_of_money, latency_weight } = self.terms;
+        let Terms { gap, latency_weight } = self.terms;
         let admitted = self.verdicts.iter().filter(|verdict| verdict.refused.is_none());
         Choice {
             gap,
-            price_of_money,
+            price_of_money: self.price_of_money,
             latency_weight,
             baseline: self
                 .verdicts

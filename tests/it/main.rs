@@ -11,6 +11,7 @@ mod harness;
 mod keys;
 mod learn;
 mod observe;
+mod pacing;
 mod policy;
 mod real;
 mod stage;

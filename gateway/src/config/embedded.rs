@@ -1,7 +1,7 @@
 //! The configuration where there is none: a local MoE, a larger local model, an SQLite ledger, the shipped policies.
 
 use tollgate_engine::models::{KnownModel, known};
-use tollgate_policies::{PerToken, Price, TokenPrice, Usd};
+use tollgate_policies::{PerToken, Price, TokenPrice};
 use tollgate_router::{Ability, Capabilities};
 
 use super::engine::{EmbeddedEngine, Engine, EngineKind};
@@ -80,6 +80,27 @@ pub(super) fn config() -> Result<Config, ConfigError> {
     Ok(of_demo(default_data_dir()?))
 }
 
+/// The embedded default's catalogue, whether or not its models are in the cache.
+#[must_use]
+pub fn demo_models() -> Vec<ModelEntry> {
+    let model = |demo: &Demo| ModelEntry {
+        name: demo.model.to_owned(),
+        engine: demo.engine.to_owned(),
+        upstream_model: demo.weights.to_owned(),
+        bits: Some(4),
+        price: Price::Tokens(TokenPrice {
+            input: PerToken::from_picos(demo.input),
+            output: PerToken::from_picos(demo.output),
+            ..TokenPrice::default()
+        }),
+        context: u64::from(CONTEXT),
+        can: Capabilities::default(),
+        regions: vec!["local".to_owned()],
+        ability: Some(ability(demo)),
+    };
+    DEMO.iter().map(model).collect()
+}
+
 fn ability(demo: &Demo) -> Ability {
     let own = |ability: Ability, (domain, own): &(&str, f64)| ability.with(domain, *own).unwrap_or(ability);
     demo.abilities.iter().fold(Ability::from(demo.ability), own)
@@ -95,29 +116,13 @@ fn of_demo(data_dir: std::path::PathBuf) -> Config {
             parallel: 4,
         }),
     };
-    let model = |demo: &Demo| ModelEntry {
-        name: demo.model.to_owned(),
-        engine: demo.engine.to_owned(),
-        upstream_model: demo.weights.to_owned(),
-        bits: Some(4),
-        price: Price::Tokens(TokenPrice {
-            input: PerToken::from_picos(demo.input),
-            output: PerToken::from_picos(demo.output),
-            cached_input: None,
-            per_request: Usd::ZERO,
-        }),
-        context: u64::from(CONTEXT),
-        can: Capabilities::default(),
-        regions: vec!["local".to_owned()],
-        ability: Some(ability(demo)),
-    };
     Config {
         server: Server::default(),
         data_dir,
         ledger_url: LEDGER_URL.to_owned(),
         router: Router::default(),
         engines: DEMO.iter().map(engine).collect(),
-        models: DEMO.iter().map(model).collect(),
+        models: demo_models(),
         policies: PolicyFiles::default(),
         webhook: None,
     }

@@ -20,6 +20,7 @@ use tollgate_policies::Diagnostics;
 use tollgate_router::CalibrationError;
 
 pub use calibration::{calibrate, keeps_promises, recalibrate};
+pub use embedded::demo_models;
 pub use engine::{EmbeddedEngine, Engine, EngineKind, OpenAiEngine};
 pub use model::{ModelEntry, catalog};
 pub use policies::{Policies, PolicyFiles};

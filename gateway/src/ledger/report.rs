@@ -140,6 +140,25 @@ pub struct Report {
 }
 
 impl Reader {
+    /// Receipts in each hour of the day, in UTC, from one moment to another.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read.
+    pub fn hours(&self, since_ms: u64, until_ms: u64) -> Result<[f64; 24], LedgerError> {
+        let mut hours = [0.0; 24];
+        let mut query = self.db().prepare(
+            "SELECT at_ms / 3600000 % 24, count(*) FROM receipts WHERE at_ms >= ?1 AND at_ms < ?2 GROUP BY 1",
+        )?;
+        let mut rows = query.query([signed(since_ms), signed(until_ms)])?;
+        while let Some(row) = rows.next()? {
+            let (hour, count): (u16, u32) = (row.get(0)?, row.get(1)?);
+            if let Some(place) = hours.get_mut(usize::from(hour)) {
+                *place = f64::from(count);
+            }
+        }
+        Ok(hours)
+    }
+
     /// Answers a question about spend.
     ///
     /// # Errors

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::budget::pace::{Pacer, Position};
 use crate::budget::spec::Specs;
-use crate::budget::{AccountId, BudgetSpec, Hold, Refusal, Spender};
+use crate::budget::{AccountId, BudgetSpec, Hold, Pace, Refusal, Shape, Spender};
 use crate::money::Usd;
 
 /// A run has no calendar end: its counter is forgotten once nothing touched it for this long.
@@ -28,6 +29,8 @@ struct State {
     specs: Specs,
     accounts: HashMap<AccountId, Account>,
     sweep_at: usize,
+    /// By budget and subject, for windows follow each other.
+    pacers: HashMap<(String, String), Pacer>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -35,6 +38,10 @@ struct Account {
     settled: Usd,
     held: Usd,
     holds: u32,
+    /// Holds that ended.
+    requests: u64,
+    /// Whether something changed since pacing looked.
+    fresh: bool,
     touched_ms: u64,
     /// End of the window; `None` for a run.
     ends_ms: Option<u64>,
@@ -74,6 +81,8 @@ pub struct AccountState {
     pub held: Usd,
     /// The highest of the budget's `warn_at` shares that settled spending has reached.
     pub warned: Option<f64>,
+    /// The price of money, in quality per dollar; 0 while nothing presses.
+    pub price_of_money: f64,
 }
 
 impl std::fmt::Debug for Budgets {
@@ -132,6 +141,28 @@ impl Budgets {
         account.ends_ms = ends_ms;
     }
 
+    /// Whether some budget spreads its money so.
+    pub fn has_pace(&self, pace: Pace) -> bool {
+        self.state.lock().specs.iter().any(|spec| spec.pace == pace)
+    }
+
+    /// Moves the price of money in every paced budget by what was spent since the last time; `daily` is how a day's
+    /// requests are spread. For a timer: nothing about it has to be exact in time.
+    pub fn pace(&self, daily: &Shape, now_ms: u64) {
+        self.state.lock().pace(daily, now_ms);
+    }
+
+    /// The price of money for a request, in quality per dollar: those of its paced budgets together, for each of them
+    /// is a constraint of its own. 0 while none of them presses.
+    pub fn price_of_money(&self, who: &Spender<'_>, now_ms: u64) -> f64 {
+        let state = self.state.lock();
+        if state.pacers.is_empty() {
+            return 0.0;
+        }
+        let paced = state.matching(who, now_ms).filter(|(spec, _)| spec.pace != Pace::Off);
+        paced.map(|(spec, id)| state.price(spec, &id.subject)).sum()
+    }
+
     /// Every counter of the windows around `now_ms`, and those of ended windows with money still held.
     /// A budget that can have only one counter is listed even before its first request.
     pub fn snapshot(&self, now_ms: u64) -> Vec<AccountState> {
@@ -171,6 +202,8 @@ impl Budgets {
                 account.held = account.held.saturating_sub(amount);
                 account.settled = account.settled.saturating_add(actual);
                 account.holds = account.holds.saturating_sub(1);
+                account.requests += 1;
+                account.fresh = true;
             }
         }
     }
@@ -235,6 +268,43 @@ impl State {
         self.sweep_at = self.accounts.len() * 2;
     }
 
+    fn pace(&mut self, daily: &Shape, now_ms: u64) {
+        let even = Shape::even();
+        let mut pacers = std::mem::take(&mut self.pacers);
+        let paced = |name: &str| self.specs.iter().any(|spec| spec.name == name && spec.pace != Pace::Off);
+        pacers.retain(|(budget, _), pacer| paced(budget) && !pacer.is_stale(now_ms));
+        for (id, account) in &mut self.accounts {
+            if !std::mem::take(&mut account.fresh) {
+                continue;
+            }
+            let Some(spec) = self.specs.iter().find(|spec| spec.name == id.budget) else { continue };
+            let shape = match spec.pace {
+                Pace::Off => continue,
+                Pace::Even => &even,
+                Pace::Daily => daily,
+            };
+            let Some(end) = spec.window.end_ms(now_ms) else { continue };
+            if id.window_start_ms != spec.window.start_ms(now_ms) {
+                continue;
+            }
+            let at = Position {
+                limit: spec.limit,
+                settled: account.settled,
+                requests: account.requests,
+                in_flight: account.holds,
+                window: (id.window_start_ms, end),
+            };
+            let owner = (id.budget.clone(), id.subject.clone());
+            pacers.entry(owner).or_insert_with(|| Pacer::new(&at, shape, now_ms)).update(&at, shape, now_ms);
+        }
+        self.pacers = pacers;
+    }
+
+    fn price(&self, spec: &BudgetSpec, subject: &str) -> f64 {
+        let owner = (spec.name.clone(), subject.to_owned());
+        self.pacers.get(&owner).map_or(0.0, Pacer::price)
+    }
+
     fn snapshot(&self, now_ms: u64) -> Vec<AccountState> {
         let mut states = Vec::new();
         for spec in &self.specs {
@@ -249,6 +319,7 @@ impl State {
                     settled: account.settled,
                     held: account.held,
                     warned: spec.warn_at.iter().copied().rfind(|at| share >= *at),
+                    price_of_money: if spec.pace == Pace::Off { 0.0 } else { self.price(spec, subject) },
                 });
             };
             let own = self.accounts.iter().filter(|(id, _)| id.budget == spec.name);

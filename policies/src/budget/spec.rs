@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::budget::Window;
+use crate::budget::{Pace, Window};
 use crate::money::Usd;
 
 /// Whose spending a scope means: one by name, or each one apart.
@@ -63,6 +63,8 @@ pub struct BudgetSpec {
     pub on_exhausted: OnExhausted,
     /// Shares of the limit, ascending, each above 0 and at most 1, that are worth a warning.
     pub warn_at: Vec<f64>,
+    /// How its money is spread over the window, for requests of policies that pace.
+    pub pace: Pace,
 }
 
 /// Who spends: what budgets look at in a request.

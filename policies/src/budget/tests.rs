@@ -14,7 +14,7 @@ fn usd(text: &str) -> Usd {
 
 fn spec(name: &str, scope: Scope, limit: Usd, window: Window) -> Arc<BudgetSpec> {
     let (name, on_exhausted, warn_at) = (name.to_owned(), OnExhausted::Reject, vec![0.5, 0.8]);
-    Arc::new(BudgetSpec { name, scope, limit, window, on_exhausted, warn_at })
+    Arc::new(BudgetSpec { name, scope, limit, window, on_exhausted, warn_at, pace: Pace::Even })
 }
 
 fn daily(name: &str, limit: &str) -> Arc<BudgetSpec> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::budget::{BudgetSpec, OnExhausted, Scope, Subject, Window};
+use crate::budget::{BudgetSpec, OnExhausted, Pace, Scope, Subject, Window};
 use crate::document::{Kind, Table};
 use crate::policy::read::{name, unique};
 
@@ -17,6 +17,9 @@ pub(super) const WINDOWS: [(&str, Window); 5] = [
 /// How files write what to do with a request that no longer fits.
 pub(super) const ON_EXHAUSTED: [(&str, OnExhausted); 3] =
     [("downgrade", OnExhausted::Downgrade), ("reject", OnExhausted::Reject), ("queue", OnExhausted::Queue)];
+/// How files write how money is spread over a window.
+pub(super) const PACES: [(&str, Pace); 3] =
+    [("even", Pace::Even), ("daily", Pace::Daily), ("off", Pace::Off)];
 const SCOPES: &str = "\"global\", \"run\", { key = \"NAME\" }, { team = \"NAME\" } or { tag.NAME = \"VALUE\" }, \
                       with \"*\" for each one apart";
 
@@ -34,14 +37,26 @@ fn budget(table: Table<'_>, name: Option<String>) -> Option<BudgetSpec> {
     let window = table.one_of("window", &WINDOWS);
     let on_exhausted = table.opt_one_of("on_exhausted", &ON_EXHAUSTED).unwrap_or(OnExhausted::Downgrade);
     let warn_at = warnings(&table);
+    let pace = table.opt_one_of("pace", &PACES);
     if let (Some(scope), Some(Window::Run)) = (&scope, window)
         && *scope != Scope::Run
     {
         let help = "write scope = \"run\", or a window of 1h, 1d, 1w or 1mo".to_owned();
         table.problem("window", "only a budget of runs can last for a run", Some(help));
     }
+    if window == Some(Window::Run) && pace.is_some_and(|pace| pace != Pace::Off) {
+        table.problem("pace", "a run has no end to spread its money until", None);
+    }
     table.finish();
-    Some(BudgetSpec { name: name?, scope: scope?, limit: limit?, window: window?, on_exhausted, warn_at })
+    Some(BudgetSpec {
+        name: name?,
+        scope: scope?,
+        limit: limit?,
+        window: window?,
+        on_exhausted,
+        warn_at,
+        pace: pace.unwrap_or_default(),
+    })
 }
 
 fn warnings(table: &Table<'_>) -> Vec<f64> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::budget::{BudgetSpec, OnExhausted, Scope, Window};
+use crate::budget::{BudgetSpec, OnExhausted, Pace, Scope, Window};
 use crate::diagnostic::suggest;
 use crate::document::Table;
 use crate::money::Usd;
@@ -68,5 +68,6 @@ fn budget(policy: &str, limit: Usd, window: Window) -> BudgetSpec {
         window,
         on_exhausted: OnExhausted::Reject,
         warn_at: Vec::new(),
+        pace: Pace::Off,
     }
 }

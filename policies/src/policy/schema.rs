@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::condition::FACTS;
-use crate::policy::budgets::{ON_EXHAUSTED, WINDOWS};
+use crate::policy::budgets::{ON_EXHAUSTED, PACES, WINDOWS};
 use crate::policy::learn::{MOST_EXPLORE, MOST_SHARE};
 use crate::policy::read::HOLD_TOKENS;
 
@@ -27,7 +27,7 @@ pub fn json_schema() -> String {
                 "quality": share("Share of the baseline's expected quality to keep on average.", 0.95),
                 "max_loss": { "type": "number", "minimum": 0, "maximum": 1,
                     "description": "Largest share of what goes below the baseline that may be lost, with 95 % confidence; needs a calibration." },
-                "pace": { "type": "boolean", "default": false, "description": "Spend evenly over each budget window." },
+                "pace": { "type": "boolean", "default": false, "description": "Let the price of money of each budget weigh, so that its money lasts for its window." },
                 "latency_weight": { "type": "number", "minimum": 0, "maximum": 100, "default": 1.0,
                     "description": "What missing the deadline costs, as a share of quality." },
             })),
@@ -94,6 +94,8 @@ fn budget() -> Value {
             "on_exhausted": words(ON_EXHAUSTED.iter().map(|(word, _)| *word).collect()),
             "warn_at": { "type": "array", "items": { "type": "number", "exclusiveMinimum": 0, "maximum": 1 },
                 "description": "Shares of the limit worth a warning, ascending." },
+            "pace": { "enum": PACES.map(|(word, _)| word), "default": "even",
+                "description": "How the money is spread over the window, for policies with `pace`." },
         }),
     )
 }

@@ -78,6 +78,7 @@ limit_usd = 25.000000001
 window = "1mo"
 on_exhausted = "queue"
 warn_at = [0.5, 1]
+pace = "daily"
 [[budget]]
 name = "prod"
 scope = { tag.env = "prod" }
