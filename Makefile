@@ -17,7 +17,7 @@ DEBUG   := $(TARGET)/debug/tollgate
 DATA    ?= ../shared/data
 ARGS    ?=
 
-.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients dashboards deny train bench-easy bench-router bench-routed bench-pacing
+.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients dashboards deny train bench-easy bench-router bench-routed bench-pacing bench-ledger
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s'|'
@@ -91,6 +91,9 @@ bench-easy: build ## what the demo's MoE can still do: 80 easy prompts against i
 bench-routed: build ## what routing between the demo's two models is worth, on prompts that both have answered and that were graded
 	$(RELEASE) models pull onnxruntime
 	python3 router/training/demo/routed.py --tollgate $(RELEASE) $(ARGS)
+
+bench-ledger: ## receipts per second, and how long reports, a start and a replay take over a million of them (ARGS=count)
+	cargo bench --locked -p tollgate --bench ledger -- $(ARGS)
 
 bench-pacing: build ## budgets that pace against a hard cut-off, on days of made-up traffic; writes the table and chart of docs/budgets.md
 	$(RELEASE) models pull onnxruntime

@@ -10,7 +10,7 @@ mod day;
 mod traffic;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -74,7 +74,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
     }
-    lines.iter().for_each(|line| println!("{line}"));
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        writeln!(out, "{line}")?;
+    }
     Ok(())
 }
 
@@ -84,7 +87,7 @@ fn prompts(file: &Path, scorer: &Scorer) -> Result<Vec<Prompt>, Box<dyn std::err
         let graded: Graded = serde_json::from_str(&line?)?;
         let score = scorer.score(&Task::prompt(&graded.prompt))?;
         prompts.push(Prompt {
-            tokens: prompt_tokens([graded.prompt.as_str()].into_iter()),
+            tokens: prompt_tokens([graded.prompt.as_str()]),
             tokens_upper: prompt_tokens_upper(graded.prompt.len() as u64, 1),
             good: [graded.small_ok == 1, graded.large_ok == 1],
             used: [(graded.prompt_tokens, graded.small_tokens), (graded.prompt_tokens, graded.large_tokens)],

@@ -5,7 +5,7 @@ use tollgate_router::Decision;
 
 use crate::app::App;
 use crate::call::Call;
-use crate::ledger::{Account, Receipt, Timings};
+use crate::ledger::{Account, Asked, Receipt, Timings};
 use crate::plan::Plan;
 use crate::request::Ask;
 use crate::wire::openai::Chat;
@@ -52,6 +52,29 @@ pub fn draft(
         timings: Timings { score_us: u64::from(score.elapsed_us), ..Timings::default() },
         // What was kept from before was not chosen here, so nothing can be learned from it.
         choice: ask.policy.learn.as_ref().filter(|_| !decision.kept).map(|_| decision.choice(score)),
+        asked: Some(asked(app, ask, chat, plan)),
         ..Receipt::default()
+    }
+}
+
+/// What the decision was made from.
+fn asked(app: &App, ask: &Ask, chat: &Chat<'_>, plan: &Plan<'_>) -> Asked {
+    let output = plan.score.output;
+    Asked {
+        model: chat.model.clone().into_owned(),
+        prompt_tokens: plan.prompt_tokens,
+        prompt_tokens_upper: plan.prompt_tokens_upper,
+        max_tokens: chat.max_tokens.unwrap_or(app.limits.default_max_tokens),
+        choices: chat.choices,
+        turns: chat.user_turns,
+        tools: chat.tools,
+        images: chat.images > 0,
+        json: chat.json,
+        familiar: plan.score.familiar,
+        output_tokens: (output.p50, output.p90),
+        deadline_ms: plan.deadline_ms,
+        max_cost: ask.max_cost,
+        quality: ask.quality,
+        allowed: ask.allowed.clone(),
     }
 }

@@ -39,6 +39,7 @@ pub mod learn;
 pub mod ledger;
 pub mod metrics;
 pub mod pacing;
+pub mod replay;
 pub mod serve;
 pub mod telemetry;
 pub mod warnings;

@@ -21,12 +21,14 @@ pub struct Plan<'a> {
     app: &'a App,
     ask: &'a Ask,
     chat: &'a Chat<'a>,
-    deadline_ms: Option<u64>,
+    /// Time left when it was made, milliseconds.
+    pub deadline_ms: Option<u64>,
     /// What the classifier says.
     pub score: Score,
     /// Prompt tokens, as expected.
     pub prompt_tokens: u64,
-    prompt_tokens_upper: u64,
+    /// Prompt tokens, at most.
+    pub prompt_tokens_upper: u64,
     /// What the request belongs to, if the policy keeps decisions.
     bond: Option<Bond>,
     /// What exploration draws, 0..1; `None` = it does not explore.

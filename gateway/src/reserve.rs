@@ -1,8 +1,9 @@
 //! Reserving: the worst case of a decision is held in every budget, or another decision is made that fits.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tollgate_policies::{Hold, OnExhausted, Refusal, RefusalKind, Usd};
+use tollgate_policies::{Budgets, Hold, OnExhausted, Refusal, RefusalKind, Spender, Usd};
 use tollgate_router::Decision;
 
 use crate::app::App;
@@ -29,37 +30,59 @@ pub async fn reserve(
     let began = Instant::now();
     let patience = time_left.unwrap_or(app.limits.queue_wait).min(app.limits.queue_wait);
     let mut decision = plan.decide(None)?;
+    loop {
+        let worst = |decision: &Decision| plan.worst_cost(decision, decision.ranked[0]);
+        let again = |left| plan.decide(Some(left)).ok();
+        let refusal = match afford(&app.budgets, &ask.spender(), now_ms(), decision, worst, again) {
+            Ok(held) => return Ok(held),
+            Err(short) => {
+                let Short { decision: refused, refusal } = *short;
+                decision = refused;
+                refusal
+            }
+        };
+        let waits = refusal.on_exhausted == OnExhausted::Queue && refusal.kind == RefusalKind::HeldInFlight;
+        if !waits || began.elapsed() >= patience {
+            return Err(Fault::Budget(refusal));
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+/// A decision that no money was found for.
+#[derive(Debug)]
+pub struct Short {
+    /// The decision.
+    pub decision: Decision,
+    /// The budget that has no room.
+    pub refusal: Refusal,
+}
+
+/// Holds the worst case of a decision in every budget, or of one made `again` for what is left where the budget that
+/// refused downgrades.
+///
+/// # Errors
+/// [`Short`]
+pub fn afford(
+    budgets: &Arc<Budgets>,
+    who: &Spender<'_>,
+    now_ms: u64,
+    mut decision: Decision,
+    worst: impl Fn(&Decision) -> Usd,
+    mut again: impl FnMut(Usd) -> Option<Decision>,
+) -> Result<(Decision, Hold), Box<Short>> {
     let mut tries = 0;
     loop {
-        let refusal = match hold(app, ask, plan.worst_cost(&decision, decision.ranked[0])) {
+        let refusal = match budgets.reserve(who, worst(&decision), now_ms) {
             Ok(hold) => return Ok((decision, hold)),
             Err(refusal) => refusal,
         };
-        match refusal.on_exhausted {
-            OnExhausted::Downgrade if tries < TRIES => {
-                tries += 1;
-                decision = downgrade(plan, refusal)?;
-            }
-            OnExhausted::Queue if refusal.kind == RefusalKind::HeldInFlight && began.elapsed() < patience => {
-                tokio::time::sleep(ASK_AGAIN).await;
-            }
-            OnExhausted::Downgrade | OnExhausted::Queue | OnExhausted::Reject => {
-                return Err(Fault::Budget(refusal));
-            }
+        tries += 1;
+        let left = refusal.remaining();
+        let downgrades = refusal.on_exhausted == OnExhausted::Downgrade && left > Usd::ZERO && tries <= TRIES;
+        match downgrades.then(|| again(left)).flatten() {
+            Some(cheaper) => decision = cheaper,
+            None => return Err(Box::new(Short { decision, refusal })),
         }
     }
-}
-
-/// Holds `amount` in every budget of the request, or in none.
-fn hold(app: &App, ask: &Ask, amount: Usd) -> Result<Hold, Refusal> {
-    app.budgets.reserve(&ask.spender(), amount, now_ms())
-}
-
-/// Decides again for what is left; where nothing can be had for it, the budget is what to tell.
-fn downgrade(plan: &Plan<'_>, refusal: Refusal) -> Result<Decision, Fault> {
-    let left = refusal.remaining();
-    if left == Usd::ZERO {
-        return Err(Fault::Budget(refusal));
-    }
-    plan.decide(Some(left)).map_err(|_| Fault::Budget(refusal))
 }

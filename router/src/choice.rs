@@ -39,6 +39,14 @@ pub struct Candidate {
     pub p_late: f64,
 }
 
+impl Score {
+    /// Probability that a model of this ability answers well.
+    #[must_use]
+    pub fn p_good(&self, ability: &Ability) -> f64 {
+        objective::p_good(self.p_small, self.p_large, ability.in_domain(self.domain))
+    }
+}
+
 impl Choice {
     /// A choice between no models: what its score alone says.
     pub(crate) fn of(score: &Score) -> Choice {

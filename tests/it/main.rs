@@ -14,6 +14,7 @@ mod observe;
 mod pacing;
 mod policy;
 mod real;
+mod replay;
 mod stage;
 mod start;
 mod stick;

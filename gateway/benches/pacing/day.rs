@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
+use tollgate::reserve::afford;
 use tollgate_policies::{
     BudgetSpec, Budgets, Hold, OnExhausted, Pace, Policy, Price, Scope, Shape, Spender, Usage, Usd, Window,
 };
@@ -17,8 +18,6 @@ const HOUR_MS: u64 = 3_600_000;
 const TICK_MS: u64 = 1_000;
 /// How long an answer takes: a second, and the demo's decoding speed.
 const MS_PER_TOKEN: u64 = 30;
-/// As the gateway decides again when a budget refuses.
-const TRIES: usize = 4;
 
 /// What all days have in common.
 pub(crate) struct World {
@@ -130,21 +129,10 @@ impl<'w> Run<'w> {
     /// As the gateway does: decide, hold the worst case, decide again for what is left.
     fn reserve(&self, prompt: &Prompt, arrival: &Arrival) -> Option<(Decision, Hold)> {
         let catalog = self.catalog(arrival.price);
-        let mut affordable = None;
-        for _ in 0..=TRIES {
-            let decision = self.decide(prompt, &catalog, arrival.at_ms, affordable)?;
-            let worst = decision.verdicts[decision.ranked[0]].worst_cost;
-            match self.budgets.reserve(&self.spender(), worst, arrival.at_ms) {
-                Ok(hold) => return Some((decision, hold)),
-                Err(refusal)
-                    if refusal.on_exhausted == OnExhausted::Downgrade && refusal.remaining() > Usd::ZERO =>
-                {
-                    affordable = Some(refusal.remaining());
-                }
-                Err(_) => return None,
-            }
-        }
-        None
+        let decide = |affordable| self.decide(prompt, &catalog, arrival.at_ms, affordable);
+        let worst = |decision: &Decision| decision.verdicts[decision.ranked[0]].worst_cost;
+        let again = |left| decide(Some(left));
+        afford(&self.budgets, &self.spender(), arrival.at_ms, decide(None)?, worst, again).ok()
     }
 
     fn decide(

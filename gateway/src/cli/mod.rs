@@ -9,6 +9,7 @@ mod models;
 mod outcomes;
 pub(crate) mod output;
 mod policy;
+mod replay;
 mod route;
 mod score;
 mod serve;
@@ -50,7 +51,7 @@ pub(crate) enum Command {
     Calibrate(calibrate::Calibrate),
     /// Explain one decision without calling a model.
     Route(route::Route),
-    /// Check policy files; print their JSON Schema.
+    /// Check policy files, print their JSON Schema, replay recorded traffic through them.
     #[command(subcommand)]
     Policy(policy::Policy),
     /// Make, list and revoke virtual keys.

@@ -1,4 +1,4 @@
-//! `tollgate policy`: checks policy files and prints the schema that editors complete by.
+//! `tollgate policy`: checks policy files, prints the schema that editors complete by, replays traffic.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,6 +9,7 @@ use tollgate::config::Config;
 use tollgate_policies::{Diagnostics, Known, check, json_schema};
 
 use super::output;
+use super::replay::{DiffArgs, ReplayArgs};
 use super::{CliError, Place};
 
 #[derive(Debug, Subcommand)]
@@ -17,6 +18,10 @@ pub(crate) enum Policy {
     Check(Check),
     /// Print the JSON Schema of policy files.
     Schema,
+    /// Replay the ledger's traffic through a policy: what the bill, the quality and the refusals would have been.
+    Replay(ReplayArgs),
+    /// Compare two policies on the ledger's traffic.
+    Diff(DiffArgs),
 }
 
 #[derive(Debug, Args)]
@@ -58,6 +63,8 @@ impl Policy {
                 output::line(&json_schema())?;
                 Ok(ExitCode::SUCCESS)
             }
+            Policy::Replay(command) => command.run(),
+            Policy::Diff(command) => command.run(),
         }
     }
 }

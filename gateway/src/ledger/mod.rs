@@ -4,6 +4,7 @@
 //! queue, so a slow disk slows requests down instead of filling memory. A settle that returned is in the
 //! write-ahead log. Reading (reports, verification, export) uses connections of its own and never blocks it.
 
+mod asked;
 mod batch;
 mod chain;
 mod error;
@@ -27,6 +28,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 use tollgate_policies::Usd;
 
+pub use asked::Asked;
 pub use batch::End;
 pub use chain::Link;
 pub use error::LedgerError;
@@ -36,7 +38,7 @@ pub use outcome::{Judged, Promotion, Source, Tally};
 pub use reader::Reader;
 pub use record::{Account, Attempt, HoldRow, Receipt, ReceiptStatus, Timings};
 pub use recovery::Recovery;
-pub use report::{Dimension, Line, Question, Report};
+pub use report::{Dimension, Line, Question, Report, Speed};
 pub use unwritten::Unwritten;
 pub use verify::Verdict;
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tollgate_policies::{AccountId, Usage, Usd};
 use tollgate_router::Choice;
 
+use super::asked::Asked;
 use super::error::LedgerError;
 
 /// Money set aside for a request that has not ended.
@@ -222,6 +223,9 @@ pub struct Receipt {
     /// What was decided and what could have been; only where the policy learns from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choice: Option<Choice>,
+    /// What was asked for, so that it can be decided again (`tollgate policy replay`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
 }
 
 impl Receipt {

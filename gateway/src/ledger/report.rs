@@ -4,6 +4,7 @@
 
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use serde::Serialize;
@@ -12,6 +13,7 @@ use tollgate_policies::Usd;
 use super::batch::signed;
 use super::error::LedgerError;
 use super::reader::Reader;
+use super::record::Receipt;
 
 /// What receipts can be grouped by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +80,28 @@ impl Dimension {
         }
     }
 
+    /// What a receipt is grouped under; a key by its id.
+    #[must_use]
+    pub fn of(&self, receipt: &Receipt) -> Option<String> {
+        let time = |format: &str| {
+            let at = Timestamp::from_millisecond(signed(receipt.at_ms)).ok()?;
+            Some(at.strftime(format).to_string())
+        };
+        match self {
+            Dimension::Model => Some(receipt.model.clone()),
+            Dimension::Engine => Some(receipt.engine.clone()),
+            Dimension::Team => receipt.team.clone(),
+            Dimension::Key => receipt.key.clone(),
+            Dimension::Run => receipt.run.clone(),
+            Dimension::Route => Some(receipt.route.clone()),
+            Dimension::Policy => Some(receipt.policy_name.clone()),
+            Dimension::Status => Some(receipt.status.as_str().to_owned()),
+            Dimension::Hour => time("%Y-%m-%d %H:00"),
+            Dimension::Day => time("%Y-%m-%d"),
+            Dimension::Tag(name) => receipt.tags.get(name).cloned(),
+        }
+    }
+
     /// The SQL it groups by; a tag's name is bound as parameter `number`.
     fn sql(&self, number: usize) -> String {
         match self {
@@ -111,6 +135,15 @@ pub struct Question {
     pub until_ms: Option<u64>,
 }
 
+/// How fast a model answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Speed {
+    /// Its name.
+    pub model: String,
+    /// Tokens of its answers over the time they took from the first byte of the request to the last of the answer.
+    pub tokens_per_second: f64,
+}
+
 /// One line of a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Line {
@@ -140,6 +173,23 @@ pub struct Report {
 }
 
 impl Reader {
+    /// How fast each model answered.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read.
+    pub fn speeds(&self, since_ms: Option<u64>, until_ms: Option<u64>) -> Result<Vec<Speed>, LedgerError> {
+        let mut query = self.db().prepare(
+            "SELECT model, sum(completion_tokens), sum(json_extract(body, '$.timings.total_ms')) FROM receipts \
+             WHERE at_ms >= ?1 AND at_ms < ?2 AND completion_tokens > 0 GROUP BY model",
+        )?;
+        let span = [signed(since_ms.unwrap_or(0)), signed(until_ms.unwrap_or(u64::MAX))];
+        let speeds = query.query_map(span, |row| {
+            let (tokens, ms): (f64, f64) = (row.get(1)?, row.get(2)?);
+            Ok(Speed { model: row.get(0)?, tokens_per_second: tokens * 1000.0 / ms.max(1.0) })
+        })?;
+        Ok(speeds.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// Receipts in each hour of the day, in UTC, from one moment to another.
     ///
     /// # Errors
