@@ -39,6 +39,7 @@ pub mod learn;
 pub mod ledger;
 pub mod metrics;
 pub mod pacing;
+pub mod prices;
 pub mod replay;
 pub mod serve;
 pub mod telemetry;

@@ -24,4 +24,4 @@ pub use policy::{
     Decide, Escalate, Known, Learn, OBJECTIVE_ROUTE, Objective, Policy, Rule, Stick, check, json_schema,
     shipped,
 };
-pub use price::{PerToken, Price, TokenPrice, Usage};
+pub use price::{PerToken, Price, Rates, Tier, TokenPrice, Usage};

@@ -72,11 +72,7 @@ fn score(scorer: &Scorer) {
 
 /// The two reference models, at prices of which only the order matters here.
 fn model(name: &str, ability: f64, picos: u64) -> Model {
-    let price = TokenPrice {
-        input: PerToken::from_picos(picos),
-        output: PerToken::from_picos(2 * picos),
-        ..TokenPrice::default()
-    };
+    let price = TokenPrice::new(PerToken::from_picos(picos), PerToken::from_picos(2 * picos));
     Model {
         name: name.into(),
         engine: name.into(),

@@ -142,6 +142,7 @@ pub(crate) fn expected_cost(model: &Model, needs: &Needs<'_>, pace: &Pace, outpu
         completion_tokens: output_tokens,
         reasoning_tokens: 0,
         engine_us: pace.engine_us(output_tokens),
+        cache_write_tokens: 0,
     })
 }
 

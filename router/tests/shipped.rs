@@ -38,11 +38,7 @@ fn everyday() -> impl Iterator<Item = (&'static str, &'static str, &'static str)
 }
 
 fn model(name: &str, ability: f64, price: u64) -> Model {
-    let price = TokenPrice {
-        input: PerToken::from_picos(price),
-        output: PerToken::from_picos(2 * price),
-        ..TokenPrice::default()
-    };
+    let price = TokenPrice::new(PerToken::from_picos(price), PerToken::from_picos(2 * price));
     Model {
         name: name.into(),
         engine: name.into(),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use tollgate::reserve::afford;
 use tollgate_policies::{
-    BudgetSpec, Budgets, Hold, OnExhausted, Pace, Policy, Price, Scope, Shape, Spender, Usage, Usd, Window,
+    BudgetSpec, Budgets, Hold, OnExhausted, Pace, PerToken, Policy, Price, Scope, Shape, Spender, Usage, Usd,
+    Window,
 };
 use tollgate_router::{Catalog, Decision, Live, Model, Needs, decide};
 
@@ -161,8 +162,9 @@ impl<'w> Run<'w> {
             let mut model = model.clone();
             if let (Price::Tokens(price), true) = (&mut model.price, model.name == self.world.policy.baseline)
             {
-                price.input = tollgate_policies::PerToken::from_picos(price.input.picos() * times);
-                price.output = tollgate_policies::PerToken::from_picos(price.output.picos() * times);
+                let rates = &mut price.rates;
+                rates.input = PerToken::from_picos(rates.input.picos() * times);
+                rates.output = PerToken::from_picos(rates.output.picos() * times);
             }
             model
         };

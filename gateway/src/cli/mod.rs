@@ -9,6 +9,7 @@ mod models;
 mod outcomes;
 pub(crate) mod output;
 mod policy;
+mod prices;
 mod replay;
 mod route;
 mod score;
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// Report, verify and export what was spent.
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    /// Price lists, and what the configured models cost.
+    #[command(subcommand)]
+    Prices(prices::Prices),
     /// List, fetch, make and inspect model files.
     #[command(subcommand)]
     Models(models::Models),
@@ -77,6 +81,7 @@ impl Command {
             Command::Policy(command) => command.run(),
             Command::Keys(command) => command.run(),
             Command::Ledger(command) => command.run(),
+            Command::Prices(command) => command.run(),
             Command::Models(command) => command.run(),
             Command::Engine(command) => command.run(),
         }

@@ -88,11 +88,10 @@ pub fn demo_models() -> Vec<ModelEntry> {
         engine: demo.engine.to_owned(),
         upstream_model: demo.weights.to_owned(),
         bits: Some(4),
-        price: Price::Tokens(TokenPrice {
-            input: PerToken::from_picos(demo.input),
-            output: PerToken::from_picos(demo.output),
-            ..TokenPrice::default()
-        }),
+        price: Price::Tokens(TokenPrice::new(
+            PerToken::from_picos(demo.input),
+            PerToken::from_picos(demo.output),
+        )),
         context: u64::from(CONTEXT),
         can: Capabilities::default(),
         regions: vec!["local".to_owned()],

@@ -9,6 +9,7 @@ mod embedded;
 mod engine;
 mod model;
 pub mod policies;
+mod price;
 mod read;
 mod secret;
 

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use tollgate_policies::diagnostic::suggest;
 use tollgate_policies::document::Kind;
-use tollgate_policies::{Price, Table, TokenPrice, Usd};
+use tollgate_policies::{Price, Table};
 use tollgate_router::{Ability, Capabilities, Catalog, DOMAINS, Model};
+
+use super::price::{self, Listed, PriceList};
 
 /// Names with a meaning of their own as a request's `model`.
 const RESERVED: &str = "auto";
@@ -41,7 +43,7 @@ pub fn catalog(entries: &[ModelEntry], baseline: &str) -> Catalog {
         engine: entry.engine.clone(),
         upstream_model: entry.upstream_model.clone(),
         bits: entry.bits,
-        price: entry.price,
+        price: entry.price.clone(),
         context: entry.context,
         can: entry.can,
         regions: entry.regions.clone(),
@@ -51,18 +53,22 @@ pub fn catalog(entries: &[ModelEntry], baseline: &str) -> Catalog {
 }
 
 /// Reads every `[[model]]`; `engines` are the names that exist. Problems go to the document.
-pub(super) fn models(root: &Table<'_>, engines: &[String]) -> Vec<ModelEntry> {
+pub(super) fn models(root: &Table<'_>, engines: &[String], prices: &PriceList) -> Vec<ModelEntry> {
     let mut names = BTreeSet::new();
     let mut models = Vec::new();
     for table in root.tables("model") {
-        let entry = entry(&table, engines, &mut names);
+        let entry = entry(&table, (engines, prices), &mut names);
         table.finish();
         models.extend(entry);
     }
     models
 }
 
-fn entry(table: &Table<'_>, engines: &[String], names: &mut BTreeSet<String>) -> Option<ModelEntry> {
+fn entry(
+    table: &Table<'_>,
+    (engines, prices): (&[String], &PriceList),
+    names: &mut BTreeSet<String>,
+) -> Option<ModelEntry> {
     let name = table.string("name").filter(|name| usable(table, name, names));
     let engine = table.string("engine");
     if let Some(engine) = engine.as_ref().filter(|engine| !engines.contains(engine)) {
@@ -75,15 +81,16 @@ fn entry(table: &Table<'_>, engines: &[String], names: &mut BTreeSet<String>) ->
     let can = capabilities(table);
     let regions = table.opt_strings("regions").unwrap_or_default();
     let ability = ability(table);
-    let price = price(table);
+    let listed = price::of_model(table, prices);
     let name = name?;
+    let Listed { price, context: known } = listed?;
     Some(ModelEntry {
         upstream_model: upstream_model.unwrap_or_else(|| name.clone()),
         name,
         engine: engine?,
         bits,
-        price: price?,
-        context: context.unwrap_or(4096),
+        price,
+        context: context.or(known).unwrap_or(4096),
         can,
         regions,
         ability,
@@ -140,26 +147,4 @@ fn capabilities(table: &Table<'_>) -> Capabilities {
         }
     }
     can
-}
-
-/// `{ input, output, cached_input?, per_request? }` in USD per million tokens, or `{ hourly }` in USD.
-fn price(table: &Table<'_>) -> Option<Price> {
-    if table.kind("price").is_some_and(|kind| kind != Kind::Table) {
-        let help = "price = { input = 0.05, output = 0.10 }   # USD per million tokens".to_owned();
-        table.problem("price", "`price` must be a table", Some(help));
-        return None;
-    }
-    let price = table.table("price")?;
-    let read = if price.has("hourly") {
-        price.usd("hourly").map(Price::Hourly)
-    } else {
-        let (input, output) = (price.per_token("input"), price.per_token("output"));
-        let cached_input = price.opt_per_token("cached_input");
-        let per_request = price.opt_usd("per_request").unwrap_or(Usd::ZERO);
-        input
-            .zip(output)
-            .map(|(input, output)| Price::Tokens(TokenPrice { input, output, cached_input, per_request }))
-    };
-    price.finish();
-    read
 }

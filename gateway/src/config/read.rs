@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tollgate_policies::{Diagnostics, Document, Table};
 
+use super::price::PriceList;
 use super::{
     Config, ConfigError, PolicyFiles, Router, SecretRef, Server, default_data_dir, embedded, engine, model,
 };
@@ -56,14 +57,19 @@ pub(super) fn document(name: &str, text: &str, base: &Path) -> Result<Raw, Diagn
     let webhook = webhook(&root);
     let engines = engine::engines(&root, base);
     let names: Vec<String> = root.tables("engine").iter().filter_map(named).collect();
-    let models = model::models(&root, &names);
+    let prices = PriceList::read(&root, base);
+    let models = model::models(&root, &names, &prices);
     if root.tables("model").is_empty() {
         let help =
             "a [[model]] has a name, an engine and a price; tollgate.example.toml shows one".to_owned();
         document.problem(0..0, "there is no [[model]], so nothing could answer", Some(help));
     }
     root.finish();
-    document.finish()?;
+    let problems = document.finish().err().unwrap_or_default().0;
+    let problems: Vec<_> = problems.into_iter().chain(prices.problems).collect();
+    if !problems.is_empty() {
+        return Err(Diagnostics(problems));
+    }
     Ok(Raw { server, data_dir, ledger_url, router, engines, models, policies, webhook })
 }
 

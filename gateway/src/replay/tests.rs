@@ -9,11 +9,7 @@ use crate::ledger::Timings;
 const DAY_MS: u64 = 86_400_000;
 
 fn model(name: &str, picos: u64, ability: f64) -> Model {
-    let price = TokenPrice {
-        input: PerToken::from_picos(picos),
-        output: PerToken::from_picos(picos),
-        ..TokenPrice::default()
-    };
+    let price = TokenPrice::new(PerToken::from_picos(picos), PerToken::from_picos(picos));
     Model {
         name: name.into(),
         engine: "engine".into(),

@@ -14,7 +14,7 @@ fn model(name: &str, ability: f64, price: u64) -> Model {
         engine: "engine".into(),
         upstream_model: name.into(),
         bits: None,
-        price: Price::Tokens(TokenPrice { input, output, ..TokenPrice::default() }),
+        price: Price::Tokens(TokenPrice::new(input, output)),
         context: 4096,
         can: Capabilities::default(),
         regions: Vec::new(),

@@ -32,11 +32,8 @@ use = ["middle"]
 "#;
 
 fn model(name: &str, ability: f64, price: u64, bits: u32, region: &str) -> Model {
-    let price = Price::Tokens(TokenPrice {
-        input: PerToken::from_picos(price),
-        output: PerToken::from_picos(price * 4),
-        ..TokenPrice::default()
-    });
+    let price = TokenPrice::new(PerToken::from_picos(price), PerToken::from_picos(price * 4));
+    let price = Price::Tokens(price);
     Model {
         name: name.into(),
         engine: format!("{name}-engine"),

@@ -32,42 +32,66 @@ struct Choice<'a> {
     finish_reason: Option<&'a RawValue>,
 }
 
-/// Token counts as engines write them.
+/// Token counts as engines write them: OpenAI's, vLLM's and llama-server's chat answers; OpenAI's responses; Anthropic's messages.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Usages {
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,
-    prompt_tokens_details: Option<Cached>,
-    completion_tokens_details: Option<Reasoned>,
+    #[serde(alias = "input_tokens_details")]
+    prompt_tokens_details: Option<PromptParts>,
+    #[serde(alias = "output_tokens_details")]
+    completion_tokens_details: Option<CompletionParts>,
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    cache_read_input_tokens: Option<u64>,
+    cache_creation_input_tokens: Option<u64>,
+    prompt_cache_hit_tokens: Option<u64>,
     engine_us: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Cached {
+struct PromptParts {
     cached_tokens: Option<u64>,
+    #[serde(alias = "cache_creation_tokens")]
+    cache_write_tokens: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Reasoned {
+struct CompletionParts {
     reasoning_tokens: Option<u64>,
 }
 
 /// The usage object of an answer; `None` unless it has both counts.
 ///
-/// Parts larger than their whole are cut to it, so a confused engine cannot make a cost negative.
-/// `engine_us` is zero where the engine does not say.
+/// OpenAI counts cached tokens among the prompt's, Anthropic beside them: here they are among them. Parts larger than their whole are
+/// cut to it, so a confused engine cannot make a cost negative. `engine_us` is zero where the engine does not say.
 #[must_use]
 pub fn usage_of(raw: &str) -> Option<Usage> {
     let usages: Usages = serde_json::from_str(raw).ok()?;
-    let (prompt, completion) = (usages.prompt_tokens?, usages.completion_tokens?);
-    let cached = usages.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0);
-    let reasoned = usages.completion_tokens_details.and_then(|details| details.reasoning_tokens).unwrap_or(0);
+    let parts = usages.prompt_tokens_details.unwrap_or_default();
+    // OpenAI-compatible gateways before Anthropic models write both ways; what counts then is the prompt as a whole.
+    let read = parts
+        .cached_tokens
+        .or(usages.cache_read_input_tokens)
+        .or(usages.prompt_cache_hit_tokens)
+        .unwrap_or(0);
+    let written = parts.cache_write_tokens.or(usages.cache_creation_input_tokens).unwrap_or(0);
+    let beside = usages.cache_read_input_tokens.is_some() || usages.cache_creation_input_tokens.is_some();
+    let prompt = match (usages.prompt_tokens, usages.input_tokens) {
+        (Some(prompt), _) => prompt,
+        (None, Some(input)) if beside => input.saturating_add(read).saturating_add(written),
+        (None, input) => input?,
+    };
+    let completion = usages.completion_tokens.or(usages.output_tokens)?;
+    let reasoned = usages.completion_tokens_details.and_then(|parts| parts.reasoning_tokens).unwrap_or(0);
+    let cached = read.min(prompt);
     Some(Usage {
         prompt_tokens: prompt,
-        cached_tokens: cached.min(prompt),
+        cached_tokens: cached,
+        cache_write_tokens: written.min(prompt - cached),
         completion_tokens: completion,
         reasoning_tokens: reasoned.min(completion),
         engine_us: usages.engine_us.unwrap_or(0),
@@ -132,6 +156,7 @@ impl<'a> Answer<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tollgate_policies::{Price, TokenPrice};
 
     #[test]
     fn reads_usage_in_full() {
@@ -144,6 +169,68 @@ mod tests {
         assert_eq!((usage.completion_tokens, usage.reasoning_tokens, usage.engine_us), (5, 2, 77));
         assert!(usage_of(r#"{"prompt_tokens":10}"#).is_none());
         assert!(usage_of(r#"{"prompt_tokens":-3,"completion_tokens":1}"#).is_none());
+    }
+
+    /// Usages as they came from each, with the cost worked out by hand at 3 in, 15 out, 0.30 cached, 3.75 written and 20 for
+    /// reasoning, all USD per million tokens.
+    #[test]
+    fn recorded_usages_cost_what_they_should() {
+        let rate = |text: &str| text.parse().unwrap();
+        let mut price = TokenPrice::new(rate("3"), rate("15"));
+        (price.rates.cached_input, price.rates.cache_write) = (Some(rate("0.30")), Some(rate("3.75")));
+        price.rates.reasoning = Some(rate("20"));
+        let price = Price::Tokens(price);
+        for (what, usage, cost) in [
+            (
+                // (2006 − 1920) × 3 + 1920 × 0.30 + (300 − 128) × 15 + 128 × 20
+                "OpenAI, cached and reasoning",
+                r#"{"prompt_tokens":2006,"completion_tokens":300,"total_tokens":2306,
+                    "prompt_tokens_details":{"cached_tokens":1920,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":128,
+                    "audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}"#,
+                "0.005974",
+            ),
+            (
+                // 36 × 3 + 87 × 15
+                "OpenAI responses",
+                r#"{"input_tokens":36,"input_tokens_details":{"cached_tokens":0},"output_tokens":87,
+                    "output_tokens_details":{"reasoning_tokens":0},"total_tokens":123}"#,
+                "0.001413",
+            ),
+            (
+                // 21 × 3 + 188086 × 0.30 + 2048 × 3.75 + 393 × 15: cached tokens stand beside the input
+                "Anthropic, cache read and written",
+                r#"{"input_tokens":21,"cache_creation_input_tokens":2048,"cache_read_input_tokens":188086,"output_tokens":393,
+                    "service_tier":"standard"}"#,
+                "0.0700638",
+            ),
+            (
+                // 50 × 3 + 1000 × 0.30 + 200 × 3.75 + 10 × 15: the same tokens, once among the prompt and once beside it
+                "Anthropic behind an OpenAI-compatible gateway",
+                r#"{"prompt_tokens":1250,"completion_tokens":10,"total_tokens":1260,"prompt_tokens_details":{"cached_tokens":1000,
+                    "cache_creation_tokens":200},"cache_creation_input_tokens":200,"cache_read_input_tokens":1000}"#,
+                "0.001350",
+            ),
+            (
+                // 40 × 3 + 60 × 0.30 + 5 × 15
+                "DeepSeek",
+                r#"{"prompt_tokens":100,"completion_tokens":5,"total_tokens":105,"prompt_cache_hit_tokens":60,"prompt_cache_miss_tokens":40}"#,
+                "0.000213",
+            ),
+            (
+                // 12 × 3 + 7 × 15
+                "vLLM",
+                r#"{"prompt_tokens":12,"total_tokens":19,"completion_tokens":7,"prompt_tokens_details":null}"#,
+                "0.000141",
+            ),
+            (
+                // (30 − 25) × 3 + 25 × 0.30 + 4 × 15
+                "llama-server",
+                r#"{"completion_tokens":4,"prompt_tokens":30,"total_tokens":34,"prompt_tokens_details":{"cached_tokens":25}}"#,
+                "0.0000825",
+            ),
+        ] {
+            assert_eq!(price.cost(&usage_of(usage).unwrap()).to_string(), cost, "{what}");
+        }
     }
 
     #[test]
