@@ -17,7 +17,7 @@ DEBUG   := $(TARGET)/debug/tollgate
 DATA    ?= ../shared/data
 ARGS    ?=
 
-.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients dashboards deny train bench-easy bench-router bench-routed bench-pacing bench-ledger
+.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients dashboards chaos fuzz deny train bench-easy bench-router bench-routed bench-pacing bench-ledger
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s'|'
@@ -75,6 +75,13 @@ dashboards: ## every panel and rule on a real Prometheus over a real gateway und
 	@scripts/setup.sh dashboards
 	@$(MAKE) --no-print-directory test-models
 	@python3 tests/live/dashboards.py --tollgate $(DEBUG) --out $(TARGET)/dashboards $(ARGS)
+
+chaos: ## kill -9 at random moments under load, a hundred times on one ledger (TOLLGATE_KILLS=100)
+	@$(MAKE) --no-print-directory test-models
+	TOLLGATE_BIN=$(abspath $(DEBUG)) cargo test --locked -p tollgate-tests --test it -- --ignored --nocapture chaos
+
+fuzz: ## the randomized tests of money, budgets, policies and parsers, fifty times as long (a million steps on budgets alone)
+	TOLLGATE_CASES=20000 PROPTEST_CASES=20000 cargo test --locked -p tollgate-policies -p tollgate --lib
 
 # One thread's worth of load on the same cores as what is measured: ratios within a round, never absolute figures.
 bench: ## gateway overhead against a bare hyper proxy, nginx and haproxy (ARGS='--rounds 3 --seconds 2')

@@ -3,6 +3,7 @@
 
 mod budget;
 mod calibrate;
+mod chaos;
 mod chat;
 mod cost;
 mod crash;
@@ -11,6 +12,7 @@ mod harness;
 mod keys;
 mod learn;
 mod observe;
+mod overlap;
 mod pacing;
 mod policy;
 mod real;

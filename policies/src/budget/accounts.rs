@@ -16,6 +16,8 @@ use crate::money::Usd;
 
 /// A run has no calendar end: its counter is forgotten once nothing touched it for this long.
 const RUN_IDLE_MS: u64 = 7 * 24 * 3_600_000;
+/// A clock may be set back by this much after a window's end and still find what the window has spent.
+const STEPS_BACK_MS: u64 = 24 * 3_600_000;
 /// Sweeping starts at this many counters, and again whenever they have doubled since.
 const SWEEP_AT_LEAST: usize = 1_024;
 
@@ -262,7 +264,10 @@ impl State {
             return;
         }
         self.accounts.retain(|_, account| {
-            let live_until = account.ends_ms.unwrap_or(account.touched_ms.saturating_add(RUN_IDLE_MS));
+            let live_until = match account.ends_ms {
+                Some(ends_ms) => ends_ms.saturating_add(STEPS_BACK_MS),
+                None => account.touched_ms.saturating_add(RUN_IDLE_MS),
+            };
             account.holds > 0 || live_until > now_ms
         });
         self.sweep_at = self.accounts.len() * 2;
