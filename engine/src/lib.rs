@@ -15,6 +15,8 @@ pub mod worker;
 #[cfg(feature = "llama")]
 mod llama;
 #[cfg(feature = "llama")]
+mod logprobs;
+#[cfg(feature = "llama")]
 mod sample;
 #[cfg(feature = "llama")]
 mod scheduler;

@@ -112,7 +112,8 @@ impl Scheduler {
     /// Submits a job; its events come through the receiver, and dropping that cancels it.
     pub(crate) fn submit(&self, job: Job) -> Result<mpsc::Receiver<Event>, Full> {
         let place = self.board.place().map_err(|retry_after| Full { retry_after })?;
-        let (events, receiver) = mpsc::channel(job.max_tokens + CLOSING_EVENTS);
+        let each = if job.logprobs.is_some() { 2 } else { 1 };
+        let (events, receiver) = mpsc::channel(job.max_tokens * each + CLOSING_EVENTS);
         // There are as many places in the channel as permits, so only a dead thread refuses: the receiver then sees
         // that its sender is gone.
         drop(self.jobs.try_send(Message::Job(Submitted { job, events, _place: place })));

@@ -89,7 +89,7 @@ impl Server {
         let mut events = service.scheduler.submit(job)?;
         let heading = Heading::new(&service.name);
         if !request.stream {
-            return whole_answer(&heading, events).await;
+            return whole_answer(&heading, events, request.logprobs.is_some()).await;
         }
         // The response begins with the first text, so that a failure before it is an honest status.
         match events.recv().await.ok_or_else(stopped)? {
@@ -121,6 +121,7 @@ impl Service {
             stops: request.stops.clone(),
             ignore_eos: request.ignore_eos,
             reuse: request.reuse,
+            logprobs: request.logprobs,
         };
         Ok((request, job))
     }
@@ -157,12 +158,14 @@ impl Service {
 async fn whole_answer(
     heading: &Heading,
     mut events: mpsc::Receiver<Event>,
+    logprobs: bool,
 ) -> Result<Response<Body>, ApiError> {
-    let mut text = String::new();
+    let (mut text, mut tokens) = (String::new(), logprobs.then(Vec::new));
     loop {
         match events.recv().await.ok_or_else(stopped)? {
             Event::Text(more) => text.push_str(&more),
-            Event::Done(finish) => return Ok(json_answer(&heading.completion(&text, &finish))),
+            Event::Token(token) => tokens.iter_mut().for_each(|tokens| tokens.push(token.json())),
+            Event::Done(finish) => return Ok(json_answer(&heading.completion(&text, tokens, &finish))),
             Event::Failed(failure) => return Err(failure.into()),
         }
     }

@@ -54,6 +54,34 @@ async fn usage_comes_in_a_last_chunk_of_its_own_when_asked_for() {
 }
 
 #[tokio::test]
+async fn likelihoods_come_with_the_tokens_they_are_of() {
+    let address = support::start(support::options()).await;
+    let more = json!({"logprobs": true, "top_logprobs": 3, "temperature": 0});
+    let (status, whole) = chat(&address, &ask_with(STORY, 12, more.clone())).await;
+    assert_eq!(status, StatusCode::OK, "{whole}");
+    let tokens = whole["choices"][0]["logprobs"]["content"].as_array().unwrap();
+    assert_eq!(tokens.len() as u64, whole["usage"]["completion_tokens"].as_u64().unwrap());
+    let said: String = tokens.iter().filter_map(|token| token["token"].as_str()).collect();
+    assert_eq!(said, text(&whole));
+    for token in tokens {
+        let top = token["top_logprobs"].as_array().unwrap();
+        assert_eq!((top.len(), &top[0]["token"]), (3, &token["token"]), "greedy takes the likeliest");
+        let chances: f64 = top.iter().filter_map(|one| one["logprob"].as_f64()).map(f64::exp).sum();
+        assert!(token["logprob"].as_f64().unwrap() <= 0.0 && chances <= 1.0 + 1e-4, "{token}");
+    }
+    let mut streamed = more;
+    streamed["stream"] = true.into();
+    let chunks = stream(&address, &ask_with(STORY, 12, streamed)).await;
+    let pieces: Vec<&Value> = chunks
+        .iter()
+        .filter_map(|chunk| chunk["choices"][0]["logprobs"]["content"].as_array())
+        .flatten()
+        .collect();
+    assert_eq!(pieces.len(), tokens.len());
+    assert!(pieces.iter().zip(tokens).all(|(piece, token)| piece["token"] == token["token"]));
+}
+
+#[tokio::test]
 async fn max_tokens_cuts_and_says_so() {
     for (name, limit) in [("max_tokens", 1), ("max_completion_tokens", 7)] {
         let mut body = ask(STORY, 50);

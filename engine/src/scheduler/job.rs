@@ -1,6 +1,7 @@
 //! What the server hands to the scheduler, and what comes back while the answer is written.
 
 use crate::llama::{DecodeFailure, Token};
+use crate::logprobs::Likelihood;
 use crate::sample::Sampling;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -19,11 +20,15 @@ pub(crate) struct Job {
     pub(crate) ignore_eos: bool,
     /// Whether KV cells of an earlier prompt with the same beginning may be used again.
     pub(crate) reuse: bool,
+    /// Whether to say how likely each token was, and so many alternatives.
+    pub(crate) logprobs: Option<usize>,
 }
 
-/// What happens to a job, in order: any number of texts, then one of the others.
+/// What happens to a job, in order: any number of texts and tokens, then one of the others.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Event {
+    /// How likely the next token was, of which the text may come later.
+    Token(Likelihood),
     /// More text.
     Text(String),
     /// The answer is whole.

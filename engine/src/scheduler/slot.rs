@@ -3,6 +3,7 @@
 use super::job::{Event, Failure, Finish, FinishReason, Submitted, Usage};
 use super::plan::common_prefix;
 use crate::llama::{Context, Model, Token};
+use crate::logprobs::Likelihood;
 use crate::sample::Sampler;
 use crate::text::AnswerText;
 use std::time::{Duration, Instant};
@@ -108,6 +109,9 @@ impl Slot {
         run.written += 1;
         if model.ends_answer(token) {
             return self.finish(FinishReason::Stop);
+        }
+        if let Some(alternatives) = run.submitted.job.logprobs {
+            run.send(Event::Token(Likelihood::of(model, logits, token, alternatives)));
         }
         let mut bytes = Vec::new();
         model.piece(token, &mut bytes);

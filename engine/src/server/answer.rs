@@ -38,7 +38,7 @@ struct Chunk<'a> {
 struct Choice<'a> {
     index: u32,
     delta: Delta<'a>,
-    logprobs: Option<()>,
+    logprobs: Option<Value>,
     finish_reason: Option<&'static str>,
 }
 
@@ -66,7 +66,7 @@ impl Heading {
     }
 
     /// A whole answer.
-    pub(crate) fn completion(&self, text: &str, finish: &Finish) -> Value {
+    pub(crate) fn completion(&self, text: &str, tokens: Option<Vec<Value>>, finish: &Finish) -> Value {
         json!({
             "id": self.id,
             "object": "chat.completion",
@@ -76,7 +76,7 @@ impl Heading {
             "choices": [{
                 "index": 0,
                 "message": {"role": "assistant", "content": text, "refusal": null},
-                "logprobs": null,
+                "logprobs": tokens.map(logprobs),
                 "finish_reason": word(finish.reason),
             }],
             "usage": UsageBody::from(finish.usage),
@@ -88,10 +88,12 @@ impl Heading {
         &self,
         out: &mut Vec<u8>,
         delta: Delta<'_>,
+        tokens: Option<Vec<Value>>,
         reason: Option<FinishReason>,
         usage_follows: bool,
     ) {
-        let choice = Choice { index: 0, delta, logprobs: None, finish_reason: reason.map(word) };
+        let logprobs = tokens.map(logprobs);
+        let choice = Choice { index: 0, delta, logprobs, finish_reason: reason.map(word) };
         self.push(out, &[choice], usage_follows.then_some(None));
     }
 
@@ -123,6 +125,10 @@ pub(crate) fn push_event(out: &mut Vec<u8>, data: &impl Serialize) {
         out.truncate(begun);
     }
     out.extend_from_slice(b"\n\n");
+}
+
+fn logprobs(tokens: Vec<Value>) -> Value {
+    json!({"content": tokens, "refusal": null})
 }
 
 fn word(reason: FinishReason) -> &'static str {

@@ -5,6 +5,7 @@ mod fields;
 mod messages;
 
 use super::error::ApiError;
+use crate::logprobs::MOST_ALTERNATIVES;
 use crate::sample::Sampling;
 use crate::template::Message;
 use fields::Fields;
@@ -26,6 +27,8 @@ pub(crate) struct ChatRequest {
     pub(crate) ignore_eos: bool,
     /// Whether an earlier prompt's KV cells may serve (llama.cpp's `cache_prompt`).
     pub(crate) reuse: bool,
+    /// Whether to say how likely each token was, and so many alternatives.
+    pub(crate) logprobs: Option<usize>,
 }
 
 impl ChatRequest {
@@ -51,6 +54,7 @@ impl ChatRequest {
             },
             ignore_eos: fields.flag("ignore_eos")?.unwrap_or(false),
             reuse: fields.flag("cache_prompt")?.unwrap_or(true),
+            logprobs: logprobs(&fields)?,
         })
     }
 }
@@ -63,6 +67,18 @@ fn max_tokens(fields: &Fields<'_>) -> Result<Option<usize>, ApiError> {
         }
     }
     Ok(None)
+}
+
+fn logprobs(fields: &Fields<'_>) -> Result<Option<usize>, ApiError> {
+    let most = i64::try_from(MOST_ALTERNATIVES).unwrap_or(i64::MAX);
+    let alternatives = fields.integer("top_logprobs", 0..=most)?;
+    if !fields.flag("logprobs")?.unwrap_or(false) {
+        return match alternatives {
+            Some(_) => Err(ApiError::invalid("top_logprobs", "top_logprobs needs logprobs to be true.")),
+            None => Ok(None),
+        };
+    }
+    Ok(Some(usize::try_from(alternatives.unwrap_or(0)).unwrap_or(0)))
 }
 
 fn sampling(fields: &Fields<'_>) -> Result<Sampling, ApiError> {
@@ -108,9 +124,6 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), ApiError> {
     };
     if fields.integer("n", 1..=128)?.is_some_and(|n| n != 1) {
         return refuse("n", "More than one answer per request is");
-    }
-    if fields.flag("logprobs")?.unwrap_or(false) {
-        return refuse("logprobs", "Log probabilities are");
     }
     for name in ["tools", "functions"] {
         if fields.value(name).is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty())) {
@@ -165,10 +178,10 @@ mod tests {
             "messages": [{"role": "user", "content": "hi"}],
             "max_tokens": 7, "max_completion_tokens": 5, "temperature": 0, "top_p": 0.5, "top_k": -1, "seed": -1,
             "stop": ["a", "b"], "stream": true, "stream_options": {"include_usage": true}, "n": 1,
-            "tools": [], "response_format": {"type": "text"}, "cache_prompt": false, "ignore_eos": true,
+            "logprobs": true, "top_logprobs": 2, "tools": [], "response_format": {"type": "text"}, "cache_prompt": false, "ignore_eos": true,
         }))
         .unwrap();
-        assert_eq!(request.max_tokens, Some(5));
+        assert_eq!((request.max_tokens, request.logprobs), (Some(5), Some(2)));
         assert_eq!(request.sampling.seed, Some(u64::MAX));
         assert_eq!((request.sampling.temperature, request.sampling.top_k), (0.0, 0));
         assert_eq!(request.stops, ["a", "b"]);
@@ -182,6 +195,8 @@ mod tests {
             ("temperature", json!("hot"), "temperature must be a number from 0 to 2."),
             ("max_tokens", json!(0), "max_tokens must be an integer from 1 to 2147483647."),
             ("max_tokens", json!(1.5), "max_tokens must be an integer from 1 to 2147483647."),
+            ("top_logprobs", json!(3), "top_logprobs needs logprobs to be true."),
+            ("top_logprobs", json!(21), "top_logprobs must be an integer from 0 to 20."),
             ("stream", json!("yes"), "stream must be true or false."),
             ("stop", json!([1]), "stop must be a string or an array of strings."),
             ("stop", json!(vec!["x"; 17]), "stop may hold 16 strings at most."),
@@ -205,7 +220,6 @@ mod tests {
     fn what_is_not_done_is_refused_by_name() {
         let cases = [
             ("n", json!(2)),
-            ("logprobs", json!(true)),
             ("tools", json!([{"type": "function"}])),
             ("functions", json!([{}])),
             ("logit_bias", json!({"5": 1})),

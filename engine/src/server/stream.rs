@@ -8,6 +8,7 @@ use super::error::ApiError;
 use crate::scheduler::{Event, Finish};
 use bytes::Bytes;
 use http_body::Frame;
+use serde_json::Value;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -21,6 +22,8 @@ pub(crate) struct ChatStream {
     /// The event that was awaited before the response began.
     first: Option<Event>,
     include_usage: bool,
+    /// Likelihoods of tokens that no chunk has told yet.
+    tokens: Vec<Value>,
     begun: bool,
     ended: bool,
 }
@@ -33,25 +36,39 @@ impl ChatStream {
         events: mpsc::Receiver<Event>,
         include_usage: bool,
     ) -> Self {
-        Self { heading, events, first: Some(first), include_usage, begun: false, ended: false }
+        Self {
+            heading,
+            events,
+            first: Some(first),
+            include_usage,
+            tokens: Vec::new(),
+            begun: false,
+            ended: false,
+        }
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.begun, true) {
             let role = Delta { role: Some("assistant"), content: Some("") };
-            self.heading.push_chunk(out, role, None, self.include_usage);
+            self.heading.push_chunk(out, role, None, None, self.include_usage);
         }
     }
 
-    fn text(&self, out: &mut Vec<u8>, text: &str) {
+    fn text(&mut self, out: &mut Vec<u8>, text: &str) {
         if !text.is_empty() {
             let delta = Delta { role: None, content: Some(text) };
-            self.heading.push_chunk(out, delta, None, self.include_usage);
+            let tokens = self.told();
+            self.heading.push_chunk(out, delta, tokens, None, self.include_usage);
         }
+    }
+
+    fn told(&mut self) -> Option<Vec<Value>> {
+        (!self.tokens.is_empty()).then(|| std::mem::take(&mut self.tokens))
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, finish: &Finish) {
-        self.heading.push_chunk(out, Delta::default(), Some(finish.reason), self.include_usage);
+        let tokens = self.told();
+        self.heading.push_chunk(out, Delta::default(), tokens, Some(finish.reason), self.include_usage);
         if self.include_usage {
             self.heading.push_usage(out, finish.usage);
         }
@@ -83,6 +100,7 @@ impl http_body::Body for ChatStream {
             let Poll::Ready(event) = event else { break };
             self.begin(&mut out);
             match event {
+                Some(Event::Token(token)) => self.tokens.push(token.json()),
                 Some(Event::Text(more)) => text.push_str(&more),
                 Some(Event::Done(finish)) => {
                     self.text(&mut out, &std::mem::take(&mut text));
