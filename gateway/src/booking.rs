@@ -5,6 +5,8 @@
 //! sent). It owns the hold, so no path can forget it. A model that failed after it took the request may have
 //! been paid: its estimate is charged whichever way the booking ends.
 
+mod up;
+
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,6 +31,9 @@ use crate::wire::sse::Priced;
 
 /// The outcome's name where the caller's deadline ended the request.
 const TOO_LATE: &str = "deadline_exceeded";
+
+/// Why an answer was thrown away: a better model gave another.
+const UNSURE: &str = "unsure";
 
 /// A hold with the receipt it will become.
 #[derive(Debug)]
@@ -153,11 +158,15 @@ impl Booking {
                 self.recording = Some(raised.map_err(Fault::Ledger)?);
             }
         }
+        self.serve(place);
+        Ok(())
+    }
+
+    fn serve(&mut self, place: usize) {
         self.serving = place;
         let model = &self.app.catalog.models()[place];
         self.receipt.model.clone_from(&model.name);
         self.receipt.engine.clone_from(&model.engine);
-        Ok(())
     }
 
     /// Nothing came of what was sent. Where it may have cost something, that is `estimate`, or for a model paid
@@ -191,10 +200,15 @@ impl Booking {
     #[must_use]
     pub fn price(&self, usage: Usage) -> Priced {
         let usage = self.timed(usage);
-        let served = self.app.catalog.models()[self.serving].price.cost(&usage);
-        let cost = served.saturating_add(self.receipt.lost());
+        let cost = self.served_cost(usage).saturating_add(self.receipt.lost());
         let baseline = self.app.catalog.models()[self.baseline].price.cost(&usage);
         Priced { usage, cost, saved: baseline.saturating_sub(cost) }
+    }
+
+    /// What this usage costs on the model that serves, without what was lost before.
+    #[must_use]
+    pub fn served_cost(&self, usage: Usage) -> Usd {
+        self.app.catalog.models()[self.serving].price.cost(&self.timed(usage))
     }
 
     /// The tokens counted so far, for the case that the client goes away.
@@ -255,6 +269,9 @@ impl Booking {
         receipt.saved = priced.saved;
         receipt.baseline_cost = priced.cost.saturating_add(priced.saved);
         receipt.status = match outcome.status {
+            ReceiptStatus::Ok if receipt.attempts.last().is_some_and(|last| last.reason == UNSURE) => {
+                ReceiptStatus::Escalated
+            }
             ReceiptStatus::Ok if receipt.model != receipt.selected => ReceiptStatus::Fallback,
             status => status,
         };

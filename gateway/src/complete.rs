@@ -1,6 +1,6 @@
 //! THE request function: a chat completion from its body to its receipt.
 //!
-//! It reads as the architecture says: read, features, score, decide, reserve, send, settle, receipt. Each step
+//! It reads as the architecture says: read, features, score, decide, reserve, send, escalate, settle, receipt. Each step
 //! is a call; what can go wrong in it is a [`Fault`], rendered by a layer. Money is held by a [`Booking`] from
 //! `reserve` on, so leaving this function at any `?` gives it back or settles it.
 
@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use crate::request::{Ask, Body};
 use crate::wire::error::Fault;
 use crate::wire::openai::Chat;
-use crate::{decision, dispatch, headers, intake, reply, reserve};
+use crate::{decision, dispatch, escalate, headers, intake, reply, reserve};
 
 /// Answers a chat completion request.
 ///
@@ -35,7 +35,7 @@ pub async fn complete(app: Arc<App>, mut call: Call) -> Result<Response<Body>, F
     let shadow = Shadow::draw(&app, &call, &route, &body);
     let answer = dispatch::send(&route, &body, &mut booking, &call.id).await;
     let answer = match answer {
-        Ok(answer) => answer,
+        Ok(answer) => escalate::escalate(&route, &body, &mut booking, answer, &call.id).await,
         Err(fault) => {
             booking.abandon(&fault.notice());
             return Err(fault);

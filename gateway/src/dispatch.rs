@@ -46,17 +46,28 @@ pub struct Answer {
     pub engine: String,
     /// Longest pause tolerated in its body.
     pub idle: Duration,
-    /// What went wrong before, if this is not the model selected.
-    pub fallback: Option<String>,
+    /// Why it is another model's than the one selected, if it is.
+    pub why: Option<String>,
+    /// Place in the catalogue of the model that gave it.
+    pub place: usize,
 }
 
 /// An answer as it was asked for.
 #[derive(Debug)]
 pub enum AnswerBody {
-    /// Unread: it is relayed as it comes.
-    Stream(Incoming),
+    /// It is relayed as it comes.
+    Stream(Begun),
     /// Read, and known to be a chat answer: until then another model can still be tried.
     Whole(Bytes),
+}
+
+/// A stream, unread but for what it may have been judged by.
+#[derive(Debug)]
+pub struct Begun {
+    /// Read already, in order.
+    pub held: Vec<Bytes>,
+    /// The rest.
+    pub rest: Incoming,
 }
 
 /// Sends the request to the candidates in turn until one answers.
@@ -78,7 +89,8 @@ pub async fn send(route: &Route<'_>, body: &Bytes, booking: &mut Booking, id: &s
         match attempt(route, body, booking, (place, upstream), id).await {
             Ok((content_type, body)) => {
                 let (engine, idle) = (upstream.name().to_owned(), upstream.idle_timeout());
-                return Ok(Answer { content_type, body, engine, idle, fallback: told });
+                let why = told.map(|told| format!("fallback: {told}"));
+                return Ok(Answer { content_type, body, engine, idle, why, place });
             }
             Err(failure) => {
                 booking.failed(&failure, route.plan.expected_cost(route.decision, place));
@@ -96,7 +108,11 @@ pub async fn send(route: &Route<'_>, body: &Bytes, booking: &mut Booking, id: &s
     Err(last.unwrap_or(Fault::Internal(crate::wire::error::Defect::Catalogue)))
 }
 
-async fn attempt(
+/// Sends the request to one candidate.
+///
+/// # Errors
+/// [`Failure`] naming the engine.
+pub(crate) async fn attempt(
     route: &Route<'_>,
     body: &Bytes,
     booking: &mut Booking,
@@ -105,14 +121,16 @@ async fn attempt(
 ) -> Result<(Option<HeaderValue>, AnswerBody), Failure> {
     let model = &route.app.catalog.models()[place];
     let bound = route.decision.verdicts[place].output_cap;
-    let rewritten = route.chat.rewrite(body, &model.upstream_model, Some(bound));
+    let judged = route.above(place).is_some();
+    let rewritten = route.chat.rewrite(body, &model.upstream_model, Some(bound), judged);
     booking.watch.sending();
     let answer = booking.waiting_for(upstream.chat(rewritten, id)).await;
     booking.watch.answered();
     let response = answer?;
     let content_type = response.headers().get(CONTENT_TYPE).cloned();
     if route.chat.stream {
-        return Ok((content_type, AnswerBody::Stream(response.into_body())));
+        let begun = Begun { held: Vec::new(), rest: response.into_body() };
+        return Ok((content_type, AnswerBody::Stream(begun)));
     }
     booking.watch.wait();
     let reading = read_whole(response, upstream, route.app.limits.answer_wait);

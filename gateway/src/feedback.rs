@@ -76,7 +76,9 @@ async fn receipt(app: &App, call: &Call, id: String) -> Result<Receipt, Fault> {
     let receipt = found.filter(|receipt| receipt.key.as_ref() == key);
     let receipt = receipt.ok_or_else(|| Fault::UnknownRequest { id: id.chars().take(100).collect() })?;
     match receipt.status {
-        ReceiptStatus::Ok | ReceiptStatus::Fallback | ReceiptStatus::Cancelled => Ok(receipt),
+        ReceiptStatus::Ok | ReceiptStatus::Fallback | ReceiptStatus::Escalated | ReceiptStatus::Cancelled => {
+            Ok(receipt)
+        }
         ReceiptStatus::Error | ReceiptStatus::Orphaned => Err(Fault::invalid(
             "request_id",
             "not_answered",

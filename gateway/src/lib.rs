@@ -13,6 +13,7 @@ pub mod complete;
 pub mod decision;
 pub mod dispatch;
 pub mod draft;
+pub mod escalate;
 pub mod feedback;
 pub(crate) mod headers;
 pub mod intake;

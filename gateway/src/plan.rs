@@ -98,7 +98,7 @@ impl<'a> Plan<'a> {
         let learned = learn.filter(|learn| learn.promote).and_then(|_| self.app.lessons.catalog());
         let catalog = learned.as_deref().unwrap_or(&self.app.catalog);
         let price = self.price_of_money();
-        let decided = decide(&self.ask.policy, catalog, &live, &self.score, &self.facts(), &needs, price);
+        let decided = decide(&self.ask.policy, catalog, &live, &self.score, &self.facts(1.0), &needs, price);
         let mut decision = decided.map_err(|mut none| {
             // Of a model asked for by name only its own trouble is news.
             if let Some(pinned) = &self.ask.pinned {
@@ -149,9 +149,12 @@ impl<'a> Plan<'a> {
         Usd::from_nanos(cost.nanos().saturating_mul(i64::try_from(self.chat.choices).unwrap_or(i64::MAX)))
     }
 
-    fn facts(&self) -> Facts<'_> {
+    /// What conditions may ask about the request; `confidence` is that of an answer that has begun, and 1 before.
+    #[must_use]
+    pub fn facts(&self, confidence: f64) -> Facts<'_> {
         let quality = self.ask.quality.unwrap_or(self.ask.policy.objective.quality);
         Facts {
+            confidence,
             tools: self.chat.tools,
             images: self.chat.images > 0,
             json: self.chat.json,

@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep};
 use tollgate_policies::Usage;
 
 use crate::booking::{Booking, Outcome, Settled};
+use crate::dispatch::Begun;
 use crate::layer::admit::Seat;
 use crate::learn::Shadow;
 use crate::ledger::ReceiptStatus;
@@ -34,6 +35,8 @@ type Settling = Pin<Box<dyn Future<Output = Result<Settled, Fault>> + Send + Syn
 /// A stream between an engine and a client.
 pub struct Relay {
     upstream: Incoming,
+    /// What came of it before it was relayed.
+    held: std::vec::IntoIter<Bytes>,
     frames: Frames,
     meter: Meter,
     out: BytesMut,
@@ -66,7 +69,7 @@ impl Relay {
     /// Relays `upstream`'s frames; `idle` is the longest pause tolerated between two of them.
     #[must_use]
     pub fn new(
-        upstream: Incoming,
+        upstream: Begun,
         meter: Meter,
         mut booking: Booking,
         (engine, idle): (&str, Duration),
@@ -75,7 +78,8 @@ impl Relay {
         // Until the last frame: what the gateway itself takes for a frame is lost in it.
         booking.watch.wait();
         Relay {
-            upstream,
+            upstream: upstream.rest,
+            held: upstream.held.into_iter(),
             frames: Frames::default(),
             meter,
             out: BytesMut::new(),
@@ -128,6 +132,10 @@ impl Relay {
 
     /// Takes one frame of the engine's body, or finds out that there are no more.
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(data) = self.held.next() {
+            self.pass(&data);
+            return Poll::Ready(());
+        }
         match Pin::new(&mut self.upstream).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Ok(data) = frame.into_data() {

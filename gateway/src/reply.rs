@@ -44,8 +44,8 @@ impl<'a> Head<'a> {
     #[must_use]
     pub fn new(route: &'a Route<'a>, answer: &Answer) -> Head<'a> {
         let mut headers = HeaderMap::with_capacity(16);
-        let reason = match &answer.fallback {
-            Some(why) => format!("fallback: {why}; {}", route.decision.reason),
+        let reason = match &answer.why {
+            Some(why) => format!("{why}; {}", route.decision.reason),
             None => route.decision.reason.clone(),
         };
         headers.insert(ROUTE, text(&route.decision.route));
@@ -126,13 +126,13 @@ pub async fn reply(
             }
             let figures = Figures::of(&booking);
             head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            let meter = Meter::new(&figures.model, head.route.chat.wants_usage);
+            let meter = Meter::new(&figures.model, head.route.chat.wants_usage, head.route.tells_logprobs());
             let relay = Relay::new(body, meter, booking, (&answer.engine, answer.idle), (seat, shadow));
             Ok(head.finish(&figures, answer.content_type, Body::Relay(Box::new(relay))))
         }
         AnswerBody::Whole(body) => {
             booking.watch.token();
-            let (body, usage, estimated) = read(&body, &booking);
+            let (body, usage, estimated) = read(&body, &booking, head.route.tells_logprobs());
             let figures = Figures::of(&booking);
             let outcome = Outcome { status: ReceiptStatus::Ok, usage, estimated };
             let Settled { cost, saved, status } = booking.settle(outcome).await?;
@@ -147,14 +147,14 @@ pub async fn reply(
 }
 
 /// A whole answer named after the catalogue's model, with its usage; estimated if the engine reports none.
-fn read(body: &Bytes, booking: &Booking) -> (Bytes, Usage, bool) {
+fn read(body: &Bytes, booking: &Booking, logprobs: bool) -> (Bytes, Usage, bool) {
     let parsed = std::str::from_utf8(body).ok().and_then(|text| Some((text, Whole::read(text)?)));
     // It was an answer when it was taken from the engine.
     let Some((text, parsed)) = parsed else { return (body.clone(), booking.estimated(0), true) };
     let counted = (parsed.message_bytes() as u64).div_ceil(BYTES_PER_TOKEN);
     let reported = parsed.usage();
     let usage = reported.unwrap_or_else(|| booking.estimated(counted));
-    (parsed.relabel(text, body, booking.model()), usage, reported.is_none())
+    (parsed.relabel(text, body, booking.model(), logprobs), usage, reported.is_none())
 }
 
 fn usd(amount: Usd) -> HeaderValue {

@@ -8,6 +8,7 @@ mod chat;
 mod cost;
 mod crash;
 mod errors;
+mod escalate;
 mod harness;
 mod keys;
 mod learn;

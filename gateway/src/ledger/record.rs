@@ -102,6 +102,8 @@ pub enum ReceiptStatus {
     Ok,
     /// Answered, but by another model than the one selected.
     Fallback,
+    /// Answered by a better model than the one selected, which was unsure.
+    Escalated,
     /// Failed: no answer, or one cut short by the upstream.
     Error,
     /// The client went away.
@@ -117,6 +119,7 @@ impl ReceiptStatus {
         match self {
             ReceiptStatus::Ok => "ok",
             ReceiptStatus::Fallback => "fallback",
+            ReceiptStatus::Escalated => "escalated",
             ReceiptStatus::Error => "error",
             ReceiptStatus::Cancelled => "cancelled",
             ReceiptStatus::Orphaned => "orphaned",
@@ -124,14 +127,14 @@ impl ReceiptStatus {
     }
 }
 
-/// A try at a model that failed before another was tried.
+/// A try at a model that failed, or whose answer was thrown away, before another was tried.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Attempt {
     /// Model that was tried.
     pub model: String,
     /// Its engine.
     pub engine: String,
-    /// Why it failed: `unreachable`, `broken`, `timeout`, `busy`, `status`, `refused`, `garbled`.
+    /// Why it failed: `unreachable`, `broken`, `timeout`, `busy`, `status`, `refused`, `garbled`; or `unsure`.
     pub reason: String,
     /// What it is taken to have cost; zero where an engine surely charged nothing.
     pub cost: Usd,

@@ -27,7 +27,7 @@ use money::MoneyCounter;
 use registrar::Registrar;
 
 /// Values of `reason` on `tollgate_fail_open_total`.
-const FAIL_OPEN_REASONS: [&str; 1] = ["classifier"];
+const FAIL_OPEN_REASONS: [&str; 2] = ["classifier", "confidence"];
 /// Values of `reason` on `tollgate_fallbacks_total`.
 const FALLBACK_REASONS: [&str; 6] = ["unreachable", "broken", "timeout", "busy", "status", "garbled"];
 /// Values of `result` on `tollgate_shadow_requests_total`.

@@ -40,6 +40,8 @@ pub struct Chat<'a> {
     pub stream: bool,
     /// Whether the client asked for the usage chunk of a stream.
     pub wants_usage: bool,
+    /// Whether the client asked how likely tokens were.
+    pub wants_logprobs: bool,
     /// Whether tools (or functions) are offered.
     pub tools: bool,
     /// Parts that are not text: images, audio, files.
@@ -67,6 +69,8 @@ struct Fields<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     n: Option<&'a RawValue>,
     stream: Option<bool>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    logprobs: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     stream_options: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -137,6 +141,7 @@ impl<'a> Chat<'a> {
             choices: whole("n", fields.n, CHOICES)?.unwrap_or(1),
             stream: fields.stream.unwrap_or(false),
             wants_usage: include_usage(fields.stream_options)?,
+            wants_logprobs: fields.logprobs.is_some_and(|raw| raw.get() == "true"),
             tools: [fields.tools, fields.functions].into_iter().flatten().any(|raw| raw.get() != "[]"),
             images: 0,
             json: wants_json(fields.response_format)?,
@@ -164,10 +169,10 @@ impl<'a> Chat<'a> {
         self.turns.push(Turn { role, text: message.content.text });
     }
 
-    /// The body for an upstream: its own model name, the bound on output that was paid for, and usage asked
-    /// for on streams so that they can be metered.
+    /// The body for an upstream: its own model name, the bound on output that was paid for, usage asked for on streams so that they can
+    /// be metered, and likelihoods where the answer is to be judged by them.
     #[must_use]
-    pub fn rewrite(&self, body: &Bytes, model: &str, max_tokens: Option<u64>) -> Bytes {
+    pub fn rewrite(&self, body: &Bytes, model: &str, max_tokens: Option<u64>, judged: bool) -> Bytes {
         let mut edits = Edits::default();
         if let Some(raw) = self.fields.model.filter(|_| self.model != model) {
             edits.replace(range_in(self.text, raw.get()), json_string(model));
@@ -177,6 +182,12 @@ impl<'a> Chat<'a> {
         }
         if self.stream && !self.wants_usage {
             self.ask_usage(&mut edits);
+        }
+        if judged && !self.wants_logprobs {
+            match self.fields.logprobs {
+                Some(raw) => edits.replace(range_in(self.text, raw.get()), "true"),
+                None => edits.insert(after_brace(self.text), "\"logprobs\":true,"),
+            }
         }
         edits.apply(body)
     }

@@ -64,11 +64,12 @@ async fn answer(chat: Chat, asked: &Value, shared: Arc<Shared>) -> Result<Respon
         gate.passed().await;
     }
     let shared = progress.end();
+    let judged = asked["logprobs"].as_bool().unwrap_or(false);
     if asked["stream"].as_bool().unwrap_or(false) {
         let usage = asked["stream_options"]["include_usage"].as_bool().unwrap_or(false);
-        return plain(200, "text/event-stream", &[], steps(chunks(&chat, usage), shared));
+        return plain(200, "text/event-stream", &[], steps(chunks(&chat, usage, judged), shared));
     }
-    let mut plan: VecDeque<Step> = [Step::Send(whole(&chat).to_string())].into();
+    let mut plan: VecDeque<Step> = [Step::Send(whole(&chat, judged).to_string())].into();
     if chat.cut_after.is_some() {
         // Announce more than is sent: the reader sees a body that ends too early.
         plan = [Step::Send("{\"id\": \"chatcmpl-scripted\", ".to_owned()), Step::Cut].into();
@@ -76,10 +77,19 @@ async fn answer(chat: Chat, asked: &Value, shared: Arc<Shared>) -> Result<Respon
     plain(200, "application/json", &[], steps(plan, shared))
 }
 
-fn whole(chat: &Chat) -> Value {
+/// What is told of how likely these pieces were.
+fn logprobs(chat: &Chat, pieces: &[String], judged: bool) -> Value {
+    let Some(logprob) = chat.logprob.filter(|_| judged) else { return Value::Null };
+    let tokens = pieces
+        .iter()
+        .map(|piece| json!({"token": piece, "logprob": logprob, "bytes": null, "top_logprobs": []}));
+    json!({"content": tokens.collect::<Vec<_>>(), "refusal": null})
+}
+
+fn whole(chat: &Chat, judged: bool) -> Value {
     let mut body = json!({
         "id": "chatcmpl-scripted", "object": "chat.completion", "created": 1_700_000_000, "model": chat.model,
-        "choices": [{"index": 0, "finish_reason": chat.finish,
+        "choices": [{"index": 0, "finish_reason": chat.finish, "logprobs": logprobs(chat, &chat.pieces, judged),
                      "message": {"role": "assistant", "content": chat.text()}}],
     });
     if let Some(usage) = chat.usage {
@@ -89,7 +99,7 @@ fn whole(chat: &Chat) -> Value {
     body
 }
 
-fn chunks(chat: &Chat, usage_asked: bool) -> VecDeque<Step> {
+fn chunks(chat: &Chat, usage_asked: bool, judged: bool) -> VecDeque<Step> {
     let chunk = |choices: Value| {
         let mut chunk = json!({
             "id": "chatcmpl-scripted", "object": "chat.completion.chunk", "created": 1_700_000_000,
@@ -107,7 +117,10 @@ fn chunks(chat: &Chat, usage_asked: bool) -> VecDeque<Step> {
         } else {
             json!({"content": piece})
         };
-        plan.push_back(frame(chunk(json!([{"index": 0, "delta": delta, "finish_reason": null}]))));
+        let told = logprobs(chat, std::slice::from_ref(piece), judged);
+        plan.push_back(frame(chunk(
+            json!([{"index": 0, "delta": delta, "logprobs": told, "finish_reason": null}]),
+        )));
     }
     plan.extend(faults(chat, chat.pieces.len()));
     plan.push_back(frame(chunk(json!([{"index": 0, "delta": {}, "finish_reason": chat.finish}]))));

@@ -124,6 +124,8 @@ pub struct Chat {
     pub cut_after: Option<usize>,
     /// Sends a frame that is no JSON after so many pieces.
     pub garbage_after: Option<usize>,
+    /// The logarithm of each piece's probability, told where it is asked for.
+    pub logprob: Option<f64>,
 }
 
 impl Chat {
@@ -139,6 +141,7 @@ impl Chat {
             gate: None,
             cut_after: None,
             garbage_after: None,
+            logprob: None,
         }
     }
 
@@ -169,6 +172,12 @@ impl Chat {
     /// Sends a broken frame after `pieces` pieces.
     pub fn garbage_after(mut self, pieces: usize) -> Self {
         self.garbage_after = Some(pieces);
+        self
+    }
+
+    /// Tells this logarithm of each piece's probability where it is asked for.
+    pub fn likely(mut self, logprob: f64) -> Self {
+        self.logprob = Some(logprob);
         self
     }
 

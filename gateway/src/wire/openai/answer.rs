@@ -30,6 +30,20 @@ struct Choice<'a> {
     message: Option<&'a RawValue>,
     #[serde(borrow)]
     finish_reason: Option<&'a RawValue>,
+    #[serde(borrow)]
+    logprobs: Option<&'a RawValue>,
+}
+
+/// A choice's likelihoods, as far as confidence needs them.
+#[derive(Deserialize)]
+struct Logprobs {
+    #[serde(default)]
+    content: Option<Vec<Logprob>>,
+}
+
+#[derive(Deserialize)]
+struct Logprob {
+    logprob: f64,
 }
 
 /// Token counts as engines write them: OpenAI's, vLLM's and llama-server's chat answers; OpenAI's responses; Anthropic's messages.
@@ -141,13 +155,26 @@ impl<'a> Answer<'a> {
         self.choices.iter().flatten().filter_map(|choice| choice.message).map(|raw| raw.get().len()).sum()
     }
 
-    /// The answer with the model named as the catalogue names it; the same bytes if it already is.
+    /// The logarithms of the tokens' probabilities, where the engine tells them.
     #[must_use]
-    pub fn relabel(&self, text: &'a str, body: &Bytes, model: &str) -> Bytes {
+    pub fn logprobs(&self) -> Vec<f64> {
+        let told = self.choices.iter().flatten().filter_map(|choice| choice.logprobs);
+        let read = told.filter_map(|raw| serde_json::from_str::<Logprobs>(raw.get()).ok());
+        read.filter_map(|told| told.content).flatten().map(|token| token.logprob).collect()
+    }
+
+    /// The answer with the model named as the catalogue names it, and without likelihoods that nobody asked for; the same bytes if
+    /// nothing has to change.
+    #[must_use]
+    pub fn relabel(&self, text: &'a str, body: &Bytes, model: &str, logprobs: bool) -> Bytes {
         let mut edits = Edits::default();
         let name = json_string(model);
         if let Some(raw) = self.model.filter(|raw| raw.get() != name) {
             edits.replace(range_in(text, raw.get()), name);
+        }
+        let told = self.choices.iter().flatten().filter_map(|choice| choice.logprobs);
+        for raw in told.filter(|raw| !logprobs && raw.get() != "null") {
+            edits.replace(range_in(text, raw.get()), "null");
         }
         edits.apply(body)
     }
@@ -235,11 +262,13 @@ mod tests {
 
     #[test]
     fn only_the_name_changes() {
-        let text = r#"{"id":"x","model" : "inner/7b","choices":[{"message":{"content":"\"model\":\"no\""}}],"y":1.0}"#;
+        let text = r#"{"id":"x","model" : "inner/7b","choices":[{"message":{"content":"\"model\":\"no\""},"logprobs":{"content":[]}}],"y":1.0}"#;
         let answer = Answer::read(text).unwrap();
         let body = Bytes::copy_from_slice(text.as_bytes());
-        assert_eq!(answer.relabel(text, &body, "small"), text.replace("\"inner/7b\"", "\"small\""));
-        assert_eq!(answer.relabel(text, &body, "inner/7b").as_ptr(), body.as_ptr());
+        assert_eq!(answer.relabel(text, &body, "small", true), text.replace("\"inner/7b\"", "\"small\""));
+        assert_eq!(answer.relabel(text, &body, "inner/7b", true).as_ptr(), body.as_ptr());
+        let without = text.replace("{\"content\":[]}", "null");
+        assert_eq!(answer.relabel(text, &body, "inner/7b", false), without);
     }
 
     #[test]

@@ -13,8 +13,10 @@ fn refused(body: &[u8]) -> (Option<String>, &'static str, String) {
 
 fn rewritten(body: &str, model: &str, max_tokens: Option<u64>) -> String {
     let chat = parse(body);
-    String::from_utf8(chat.rewrite(&Bytes::copy_from_slice(body.as_bytes()), model, max_tokens).to_vec())
-        .unwrap()
+    String::from_utf8(
+        chat.rewrite(&Bytes::copy_from_slice(body.as_bytes()), model, max_tokens, false).to_vec(),
+    )
+    .unwrap()
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! escaped, so a key's text with its closing mark and colon cannot occur in a value. The terminator is held
 //! back in [`Meter::tail`] until the receipt is written.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use bytes::{BufMut, BytesMut};
@@ -20,6 +21,7 @@ pub(crate) const BYTES_PER_TOKEN: u64 = 4;
 
 static MODEL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"model\""));
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
+static LOGPROBS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"logprobs\""));
 static FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"finish_reason\""));
 /// Also finds `reasoning_content`.
 static CONTENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("content\""));
@@ -42,6 +44,7 @@ pub struct Meter {
     /// The catalogue's name for the model, as JSON.
     model: String,
     wants_usage: bool,
+    logprobs: bool,
     chunks: u64,
     text_bytes: u64,
     /// The last usage the engine reported.
@@ -57,12 +60,14 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A meter for an answer of `model`; usage chunks are kept from clients that did not ask for them.
+    /// A meter for an answer of `model`; usage chunks are kept from clients that did not ask for them, and
+    /// likelihoods unless `logprobs`.
     #[must_use]
-    pub fn new(model: &str, wants_usage: bool) -> Meter {
+    pub fn new(model: &str, wants_usage: bool, logprobs: bool) -> Meter {
         Meter {
             model: json_string(model),
             wants_usage,
+            logprobs,
             chunks: 0,
             text_bytes: 0,
             reported: None,
@@ -142,6 +147,29 @@ impl Meter {
     }
 
     fn relabelled(&self, frame: &[u8], out: &mut BytesMut) {
+        match self.unasked(frame) {
+            None => self.named(frame, out),
+            Some(likelihoods) => {
+                let null = b"null".as_slice();
+                let without = [&frame[..likelihoods.start], null, &frame[likelihoods.end..]].concat();
+                self.named(&without, out);
+            }
+        }
+    }
+
+    /// Where in the frame likelihoods are that only the gateway asked for.
+    fn unasked(&self, frame: &[u8]) -> Option<Range<usize>> {
+        if self.logprobs {
+            return None;
+        }
+        let start = value_after(frame, &LOGPROBS).filter(|at| frame[*at] == b'{')?;
+        let mut object =
+            serde_json::Deserializer::from_slice(&frame[start..]).into_iter::<serde::de::IgnoredAny>();
+        object.next()?.ok()?;
+        Some(start..start + object.byte_offset())
+    }
+
+    fn named(&self, frame: &[u8], out: &mut BytesMut) {
         let place = value_after(frame, &MODEL).filter(|at| frame[*at] == b'"');
         let end = place.and_then(|at| string_end(frame, at));
         match place.zip(end) {
@@ -211,7 +239,7 @@ mod tests {
 
     #[test]
     fn names_the_catalogue_model_and_nothing_else_changes() {
-        let mut meter = Meter::new("small", true);
+        let mut meter = Meter::new("small", true, true);
         let chunk = "data: {\"id\":1, \"model\" : \"in\\\"ner\", \"choices\":[{\"delta\":{\"content\":\"\\\"model\\\":\\\"x\\\"\"}}]}\r\n\r\n";
         assert_eq!(pass(&mut meter, chunk), chunk.replace("\"in\\\"ner\"", "\"small\""));
         assert_eq!(pass(&mut meter, ": ping\n\n"), ": ping\n\n");
@@ -220,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_cost_joins_the_usage_asked_for() {
-        let mut meter = Meter::new("m", true);
+        let mut meter = Meter::new("m", true, true);
         let seen = pass(&mut meter, USAGE_CHUNK);
         assert!(
             seen.ends_with("\"completion_tokens\":2,\"cost_usd\":0.0000015,\"saved_usd\":0.0000005}}\n\n"),
@@ -231,14 +259,22 @@ mod tests {
 
     #[test]
     fn usage_not_asked_for_is_kept_back() {
-        let mut meter = Meter::new("m", false);
+        let mut meter = Meter::new("m", false, true);
         assert_eq!(pass(&mut meter, USAGE_CHUNK), "");
         assert!(meter.reported.is_some());
     }
 
     #[test]
+    fn likelihoods_not_asked_for_are_kept_back() {
+        let chunk = "data: {\"model\":\"m\",\"choices\":[{\"delta\":{\"content\":\"a\"},\"logprobs\":{\"content\":[{\"token\":\"}\",\"logprob\":-1}]},\"finish_reason\":null}]}\n\n";
+        assert_eq!(pass(&mut Meter::new("m", true, true), chunk), chunk);
+        let kept = pass(&mut Meter::new("m", true, false), chunk);
+        assert_eq!(kept, chunk.replace("{\"content\":[{\"token\":\"}\",\"logprob\":-1}]}", "null"));
+    }
+
+    #[test]
     fn usage_in_words_is_not_usage() {
-        let mut meter = Meter::new("m", true);
+        let mut meter = Meter::new("m", true, true);
         let chunk = "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"usage\\\":{\\\"prompt_tokens\\\":1}\"}}],\"usage\":null}\n\n";
         assert_eq!(pass(&mut meter, chunk), chunk);
         assert!(meter.reported.is_none());
@@ -246,7 +282,7 @@ mod tests {
 
     #[test]
     fn the_terminator_waits() {
-        let mut meter = Meter::new("m", true);
+        let mut meter = Meter::new("m", true, true);
         assert_eq!(pass(&mut meter, "data: [DONE]\n\n"), "");
         assert_eq!(pass(&mut meter, ": bye\n\n"), "");
         assert!(meter.done);
@@ -255,7 +291,7 @@ mod tests {
 
     #[test]
     fn ends_and_errors_are_seen() {
-        let mut meter = Meter::new("m", true);
+        let mut meter = Meter::new("m", true, true);
         pass(&mut meter, "data: {\"choices\":[{\"finish_reason\":null}]}\n\n");
         assert!(!meter.finished);
         pass(&mut meter, "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n");

@@ -1,0 +1,38 @@
+//! The money of going up to a better model: what the first answer cost is held and charged beside the better one's.
+
+use tollgate_policies::Usd;
+
+use super::{Booking, UNSURE};
+use crate::ledger::Attempt;
+use crate::wire::error::Fault;
+
+impl Booking {
+    /// Moves up from an answer that is thrown away, and that has cost this much, as [`Booking::move_to`]; undone by
+    /// [`Booking::stay`], in force with [`Booking::went_up`].
+    ///
+    /// # Errors
+    /// [`Fault::Budget`] if the budgets cannot pay both; the booking stays as it was.
+    pub async fn go_up(&mut self, place: usize, worst: Usd, cost: Usd) -> Result<(), Fault> {
+        let (model, engine) = (self.receipt.model.clone(), self.receipt.engine.clone());
+        self.receipt.attempts.push(Attempt { model, engine, reason: UNSURE.to_owned(), cost });
+        let moved = self.move_to(place, worst).await;
+        if moved.is_err() {
+            self.receipt.attempts.pop();
+        }
+        moved
+    }
+
+    /// The better model has begun to answer.
+    pub fn went_up(&mut self) {
+        if let Some(Attempt { model, cost, .. }) = self.receipt.attempts.last() {
+            self.app.metrics.lost(model, self.receipt.team.as_deref(), *cost);
+        }
+        self.app.metrics.escalated();
+    }
+
+    /// The better model did not answer, so the first answer is not thrown away.
+    pub fn stay(&mut self, place: usize) {
+        self.receipt.attempts.pop();
+        self.serve(place);
+    }
+}
