@@ -14,6 +14,7 @@ use crate::call::Call;
 use crate::learn::Shadow;
 use crate::plan::Plan;
 use crate::request::{Ask, Body};
+use crate::reserve::Reserved;
 use crate::wire::error::Fault;
 use crate::wire::openai::Chat;
 use crate::{decision, dispatch, escalate, headers, intake, reply, reserve};
@@ -28,10 +29,10 @@ pub async fn complete(app: Arc<App>, mut call: Call) -> Result<Response<Body>, F
     let chat = Chat::parse(&body)?;
     let ask = Ask::read(&app, &call, &chat)?;
     let plan = Plan::new(&app, &ask, &chat, call.time_left()).exploring(call.draw());
-    let (decision, hold) = reserve::reserve(&app, &ask, &plan, call.time_left()).await?;
+    let Reserved { decision, hold, wind } = reserve::reserve(&app, &ask, &plan, call.time_left()).await?;
     plan.stick(&decision);
     let mut booking = Booking::open(&app, &call, &ask, &chat, &plan, (&decision, hold)).await?;
-    let route = dispatch::Route { app: &app, ask: &ask, chat: &chat, plan: &plan, decision: &decision };
+    let route = dispatch::Route { app: &app, ask: &ask, chat: &chat, plan: &plan, decision: &decision, wind };
     let shadow = Shadow::draw(&app, &call, &route, &body);
     let answer = dispatch::send(&route, &body, &mut booking, &call.id).await;
     let answer = match answer {

@@ -14,8 +14,9 @@ use crate::booking::Booking;
 use crate::plan::Plan;
 use crate::request::Ask;
 use crate::upstream::{Failure, Upstream};
+use crate::wind_down::WindDown;
 use crate::wire::error::Fault;
-use crate::wire::openai::{Answer as Whole, Chat};
+use crate::wire::openai::{Answer as Whole, Chat, Wanted};
 
 /// A decided request.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Route<'a> {
     pub plan: &'a Plan<'a>,
     /// The decision.
     pub decision: &'a Decision,
+    /// How far the money of its run has gone.
+    pub wind: WindDown,
 }
 
 /// Longest whole answer taken from an engine, bytes.
@@ -121,8 +124,13 @@ pub(crate) async fn attempt(
 ) -> Result<(Option<HeaderValue>, AnswerBody), Failure> {
     let model = &route.app.catalog.models()[place];
     let bound = route.decision.verdicts[place].output_cap;
-    let judged = route.above(place).is_some();
-    let rewritten = route.chat.rewrite(body, &model.upstream_model, Some(bound), judged);
+    let wanted = Wanted {
+        model: &model.upstream_model,
+        max_tokens: Some(bound),
+        logprobs: route.above(place).is_some(),
+        low_effort: route.wind.low_effort,
+    };
+    let rewritten = route.chat.rewrite(body, &wanted);
     booking.watch.sending();
     let answer = booking.waiting_for(upstream.chat(rewritten, id)).await;
     booking.watch.answered();

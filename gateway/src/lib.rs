@@ -30,6 +30,7 @@ pub mod stack;
 pub mod stick;
 pub mod stopwatch;
 pub mod upstream;
+pub mod wind_down;
 pub mod wire;
 
 // The assembly around it: files, ledger, keys, metrics, the command line.

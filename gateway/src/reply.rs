@@ -28,6 +28,7 @@ const ESTIMATE: HeaderName = HeaderName::from_static("x-tollgate-estimate-usd");
 const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
 const SAVED: HeaderName = HeaderName::from_static("x-tollgate-saved-usd");
 const REMAINING: HeaderName = HeaderName::from_static("x-tollgate-budget-remaining-usd");
+const RUN_LAST: HeaderName = HeaderName::from_static("x-tollgate-run-last");
 const OVERHEAD: HeaderName = HeaderName::from_static("x-tollgate-overhead-us");
 const DECISION: HeaderName = HeaderName::from_static("x-tollgate-decision");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -50,6 +51,9 @@ impl<'a> Head<'a> {
         };
         headers.insert(ROUTE, text(&route.decision.route));
         headers.insert(REASON, text(&reason));
+        if route.wind.last {
+            headers.insert(RUN_LAST, HeaderValue::from_static("1"));
+        }
         headers.insert(DIFFICULTY, text(&format!("{:.3}", route.plan.score.difficulty)));
         if route.ask.explain {
             headers.insert(DECISION, text(&decision::json(route.decision, &route.plan.score, route.ask)));

@@ -10,12 +10,24 @@ use crate::app::App;
 use crate::ledger::now_ms;
 use crate::plan::Plan;
 use crate::request::Ask;
+use crate::wind_down::{WindDown, wind_down};
 use crate::wire::error::Fault;
 
 /// How often a request that waits for a budget asks again.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// Decisions made under ever less money before giving up: other requests take from the same budget.
 const TRIES: usize = 4;
+
+/// A decision, with the money for it.
+#[derive(Debug)]
+pub struct Reserved {
+    /// The decision.
+    pub decision: Decision,
+    /// Its worst case, held in every budget of the request.
+    pub hold: Hold,
+    /// How far the money of the request's run has gone.
+    pub wind: WindDown,
+}
 
 /// Holds the worst case of the best candidate that the budgets can pay.
 ///
@@ -26,15 +38,16 @@ pub async fn reserve(
     ask: &Ask,
     plan: &Plan<'_>,
     time_left: Option<Duration>,
-) -> Result<(Decision, Hold), Fault> {
+) -> Result<Reserved, Fault> {
     let began = Instant::now();
     let patience = time_left.unwrap_or(app.limits.queue_wait).min(app.limits.queue_wait);
-    let mut decision = plan.decide(None)?;
+    let left = ask.policy.objective.pace.then(|| app.budgets.run_left(&ask.spender())).flatten();
+    let (mut decision, wind) = wind_down(plan, plan.decide(None)?, left);
     loop {
         let worst = |decision: &Decision| plan.worst_cost(decision, decision.ranked[0]);
         let again = |left| plan.decide(Some(left)).ok();
         let refusal = match afford(&app.budgets, &ask.spender(), now_ms(), decision, worst, again) {
-            Ok(held) => return Ok(held),
+            Ok((decision, hold)) => return Ok(Reserved { decision, hold, wind }),
             Err(short) => {
                 let Short { decision: refused, refusal } = *short;
                 decision = refused;

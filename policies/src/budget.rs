@@ -12,12 +12,14 @@ mod refusal;
 mod spec;
 mod window;
 
-pub use accounts::{AccountState, Budgets, Remaining};
+pub use accounts::{AccountState, Budgets, Remaining, RunLeft};
 pub use hold::{AccountId, Hold};
 pub use pace::{Pace, Shape};
 pub use refusal::{Refusal, RefusalKind};
 pub use spec::{BudgetSpec, OnExhausted, Scope, Spender, Subject};
 pub use window::Window;
 
+#[cfg(test)]
+mod machine;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ pub mod price;
 
 pub use budget::{
     AccountId, AccountState, BudgetSpec, Budgets, Hold, OnExhausted, Pace, Refusal, RefusalKind, Remaining,
-    Scope, Shape, Spender, Subject, Window,
+    RunLeft, Scope, Shape, Spender, Subject, Window,
 };
 pub use condition::{Condition, ConditionError, FACTS, Fact, FactKind, Facts};
 pub use diagnostic::{Diagnostic, Diagnostics};

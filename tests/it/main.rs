@@ -18,6 +18,7 @@ mod pacing;
 mod policy;
 mod real;
 mod replay;
+mod runs;
 mod stage;
 mod start;
 mod stick;

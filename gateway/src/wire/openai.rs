@@ -7,20 +7,20 @@
 mod answer;
 mod content;
 mod render;
+mod rewrite;
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tollgate_router::{Role, Turn};
 
 use super::error::Fault;
-use super::splice::{Edits, range_in};
 use content::Content;
 
 pub use answer::{Answer, Usages, usage_of};
 pub use render::{render, sse_error};
+pub use rewrite::Wanted;
 
 /// Most choices one request may ask for.
 const CHOICES: u64 = 128;
@@ -71,6 +71,8 @@ struct Fields<'a> {
     stream: Option<bool>,
     #[serde(borrow, default, deserialize_with = "present")]
     logprobs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reasoning_effort: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     stream_options: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -167,58 +169,6 @@ impl<'a> Chat<'a> {
             + message.role.len()
             + calls.into_iter().flatten().map(|raw| raw.get().len()).sum::<usize>();
         self.turns.push(Turn { role, text: message.content.text });
-    }
-
-    /// The body for an upstream: its own model name, the bound on output that was paid for, usage asked for on streams so that they can
-    /// be metered, and likelihoods where the answer is to be judged by them.
-    #[must_use]
-    pub fn rewrite(&self, body: &Bytes, model: &str, max_tokens: Option<u64>, judged: bool) -> Bytes {
-        let mut edits = Edits::default();
-        if let Some(raw) = self.fields.model.filter(|_| self.model != model) {
-            edits.replace(range_in(self.text, raw.get()), json_string(model));
-        }
-        if let Some(bound) = max_tokens.filter(|bound| Some(*bound) != self.max_tokens) {
-            self.bound_output(&mut edits, bound);
-        }
-        if self.stream && !self.wants_usage {
-            self.ask_usage(&mut edits);
-        }
-        if judged && !self.wants_logprobs {
-            match self.fields.logprobs {
-                Some(raw) => edits.replace(range_in(self.text, raw.get()), "true"),
-                None => edits.insert(after_brace(self.text), "\"logprobs\":true,"),
-            }
-        }
-        edits.apply(body)
-    }
-
-    fn bound_output(&self, edits: &mut Edits, bound: u64) {
-        let written = [self.fields.max_completion_tokens, self.fields.max_tokens];
-        let mut said = written.into_iter().flatten().filter(|raw| raw.get() != "null").peekable();
-        if said.peek().is_some() {
-            said.for_each(|raw| edits.replace(range_in(self.text, raw.get()), bound.to_string()));
-        } else if let Some(null) = self.fields.max_tokens {
-            edits.replace(range_in(self.text, null.get()), bound.to_string());
-        } else {
-            edits.insert(after_brace(self.text), format!("\"max_tokens\":{bound},"));
-        }
-    }
-
-    fn ask_usage(&self, edits: &mut Edits) {
-        const WANTED: &str = "\"include_usage\":true";
-        let Some(raw) = self.fields.stream_options else {
-            return edits.insert(after_brace(self.text), format!("\"stream_options\":{{{WANTED}}},"));
-        };
-        let place = range_in(self.text, raw.get());
-        if raw.get() == "null" {
-            return edits.replace(place, format!("{{{WANTED}}}"));
-        }
-        let options: StreamOptions<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
-        if let Some(said) = options.include_usage {
-            return edits.replace(range_in(self.text, said.get()), "true");
-        }
-        let empty = raw.get()[1..].trim_start().starts_with('}');
-        edits.insert(place.start + 1, format!("{WANTED}{}", if empty { "" } else { "," }));
     }
 }
 

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::budget::pace::{Pacer, Position};
+use crate::budget::pace::{Pacer, Position, run_price};
 use crate::budget::spec::Specs;
-use crate::budget::{AccountId, BudgetSpec, Hold, Pace, Refusal, Shape, Spender};
+use crate::budget::{AccountId, BudgetSpec, Hold, OnExhausted, Pace, Refusal, Shape, Spender};
 use crate::money::Usd;
 
 /// A run has no calendar end: its counter is forgotten once nothing touched it for this long.
@@ -64,6 +64,15 @@ pub struct Remaining {
     pub remaining: Usd,
     /// When the window ends, Unix milliseconds; `None` if it never does.
     pub resets_at_ms: Option<u64>,
+}
+
+/// What is left of a run's money.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct RunLeft {
+    /// Neither spent nor held.
+    pub left: Usd,
+    /// As a share of the limit, 0 to 1.
+    pub share: f64,
 }
 
 /// One counter as it stands.
@@ -158,11 +167,28 @@ impl Budgets {
     /// is a constraint of its own. 0 while none of them presses.
     pub fn price_of_money(&self, who: &Spender<'_>, now_ms: u64) -> f64 {
         let state = self.state.lock();
-        if state.pacers.is_empty() {
+        let paced = |spec: &BudgetSpec| spec.pace != Pace::Off;
+        if state.pacers.is_empty() && (who.run.is_none() || !state.specs.iter().any(|spec| spec.is_of_runs()))
+        {
             return 0.0;
         }
-        let paced = state.matching(who, now_ms).filter(|(spec, _)| spec.pace != Pace::Off);
-        paced.map(|(spec, id)| state.price(spec, &id.subject)).sum()
+        let matching = state.matching(who, now_ms).filter(|(spec, _)| paced(spec));
+        matching.map(|(spec, id)| state.price(spec, &id)).sum()
+    }
+
+    /// What is left of a run's money in the tightest of its budgets that downgrade, if it has one.
+    pub fn run_left(&self, who: &Spender<'_>) -> Option<RunLeft> {
+        who.run?;
+        let state = self.state.lock();
+        let winds = |spec: &BudgetSpec| {
+            spec.is_of_runs() && spec.pace != Pace::Off && spec.on_exhausted == OnExhausted::Downgrade
+        };
+        let lefts = state.matching(who, 0).filter(|(spec, _)| winds(spec)).map(|(spec, id)| {
+            let Account { settled, held, .. } = state.account(&id);
+            let left = spec.limit.saturating_sub(settled).saturating_sub(held).max(Usd::ZERO);
+            RunLeft { left, share: left.as_f64() / spec.limit.as_f64().max(f64::MIN_POSITIVE) }
+        });
+        lefts.min_by_key(|left| left.left)
     }
 
     /// Every counter of the windows around `now_ms`, and those of ended windows with money still held.
@@ -305,8 +331,12 @@ impl State {
         self.pacers = pacers;
     }
 
-    fn price(&self, spec: &BudgetSpec, subject: &str) -> f64 {
-        let owner = (spec.name.clone(), subject.to_owned());
+    fn price(&self, spec: &BudgetSpec, id: &AccountId) -> f64 {
+        if spec.is_of_runs() {
+            let Account { settled, requests, .. } = self.account(id);
+            return run_price(spec.limit, settled, requests);
+        }
+        let owner = (spec.name.clone(), id.subject.clone());
         self.pacers.get(&owner).map_or(0.0, Pacer::price)
     }
 
@@ -316,6 +346,8 @@ impl State {
             let current = spec.window.start_ms(now_ms);
             let mut add = |subject: &str, window_start_ms: u64, account: Account| {
                 let share = account.settled.as_f64() / spec.limit.as_f64();
+                let id =
+                    AccountId { budget: spec.name.clone(), subject: subject.to_owned(), window_start_ms };
                 states.push(AccountState {
                     budget: spec.name.clone(),
                     subject: subject.to_owned(),
@@ -324,7 +356,7 @@ impl State {
                     settled: account.settled,
                     held: account.held,
                     warned: spec.warn_at.iter().copied().rfind(|at| share >= *at),
-                    price_of_money: if spec.pace == Pace::Off { 0.0 } else { self.price(spec, subject) },
+                    price_of_money: if spec.pace == Pace::Off { 0.0 } else { self.price(spec, &id) },
                 });
             };
             let own = self.accounts.iter().filter(|(id, _)| id.budget == spec.name);

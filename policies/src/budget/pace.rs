@@ -32,6 +32,11 @@ const UNIT: f64 = 0.01;
 /// … to where it outweighs ten good answers.
 const MOST_X: f64 = 6.9;
 
+/// What a run's average step weighs, in quality, where a quarter of its money is left.
+const RUN_WEIGHT: f64 = 0.05;
+/// A run's money is never taken to be less than this share of it.
+const LEAST_LEFT: f64 = 0.01;
+
 /// How a budget's money is spread over its window.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Pace {
@@ -81,6 +86,18 @@ impl Shape {
         let start = self.days(start_ms);
         ((self.days(now_ms) - start) / (self.days(end_ms) - start)).clamp(0.0, 1.0)
     }
+}
+
+/// The price of money of an agent run, of which nobody knows how long it will be: 0 until half of its money is spent, then rising
+/// without bound as the rest goes. At a tenth left, what a step of the run costs on average outweighs a fifth of a good answer.
+pub(super) fn run_price(limit: Usd, settled: Usd, requests: u64) -> f64 {
+    let (limit, settled) = (limit.as_f64(), settled.as_f64());
+    let left = (limit - settled).max(limit * LEAST_LEFT);
+    if requests == 0 || settled <= 0.0 || left <= 0.0 {
+        return 0.0;
+    }
+    let weight = RUN_WEIGHT * (limit * 0.5 / left - 1.0).max(0.0);
+    weight * requests as f64 / settled
 }
 
 /// Where a budget's counter stands.
@@ -248,6 +265,16 @@ mod tests {
         for (noon, spent) in &days[1..] {
             assert!((0.98..1.01).contains(spent) && (100.0..200.0).contains(noon), "{days:?}");
         }
+    }
+
+    #[test]
+    fn a_runs_money_gets_dear_as_it_goes() {
+        let usd = |cents: i64| Usd::from_nanos(cents * 10_000_000);
+        let price = |spent| run_price(usd(100), usd(spent), 10);
+        assert!(price(0).abs() < 1e-12 && price(50).abs() < 1e-12);
+        // At 90 of 100 cents in ten steps a step costs 9 cents, which then weighs a fifth of an answer.
+        assert!((price(90) * 0.09 - 0.2).abs() < 1e-9 && price(75) < price(90) && price(90) < price(99));
+        assert!(price(100).is_finite() && price(120).is_finite());
     }
 
     #[test]

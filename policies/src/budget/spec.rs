@@ -108,6 +108,11 @@ impl BudgetSpec {
         subject.filter(|subject| !subject.is_empty())
     }
 
+    /// Whether it is counted for each run, without an end in time.
+    pub(super) fn is_of_runs(&self) -> bool {
+        self.window == Window::Run
+    }
+
     /// The only counter this budget can have, if it has but one.
     pub(super) fn sole_subject(&self) -> Option<&str> {
         match &self.scope {

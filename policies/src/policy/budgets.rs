@@ -45,7 +45,8 @@ fn budget(table: Table<'_>, name: Option<String>) -> Option<BudgetSpec> {
         table.problem("window", "only a budget of runs can last for a run", Some(help));
     }
     if window == Some(Window::Run) && pace.is_some_and(|pace| pace != Pace::Off) {
-        table.problem("pace", "a run has no end to spread its money until", None);
+        let help = "leave it out: a run's money gets dearer as it goes; \"off\" turns that off".to_owned();
+        table.problem("pace", "a run has no end to spread its money until", Some(help));
     }
     table.finish();
     Some(BudgetSpec {

@@ -1,3 +1,5 @@
+use bytes::Bytes;
+
 use super::*;
 
 fn parse(body: &str) -> Chat<'_> {
@@ -14,7 +16,11 @@ fn refused(body: &[u8]) -> (Option<String>, &'static str, String) {
 fn rewritten(body: &str, model: &str, max_tokens: Option<u64>) -> String {
     let chat = parse(body);
     String::from_utf8(
-        chat.rewrite(&Bytes::copy_from_slice(body.as_bytes()), model, max_tokens, false).to_vec(),
+        chat.rewrite(
+            &Bytes::copy_from_slice(body.as_bytes()),
+            &Wanted { model, max_tokens, ..Wanted::default() },
+        )
+        .to_vec(),
     )
     .unwrap()
 }
