@@ -7,6 +7,7 @@ mod chaos;
 mod chat;
 mod cost;
 mod crash;
+mod disk;
 mod errors;
 mod escalate;
 mod harness;

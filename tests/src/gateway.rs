@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -26,8 +26,11 @@ pub struct Gateway {
 
 impl Gateway {
     pub(crate) async fn start(home: &Home, args: &[&str]) -> Self {
-        let mut command =
-            home.command(&["serve", "--json", "--config", "tollgate.toml", "--data-dir", "data"]);
+        let command = home.command(&["serve", "--json", "--config", "tollgate.toml", "--data-dir", "data"]);
+        Self::spawn(command, args).await
+    }
+
+    pub(crate) async fn spawn(mut command: Command, args: &[&str]) -> Self {
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the tollgate binary runs");
         let (sender, mut log) = watch::channel(String::new());
@@ -51,6 +54,15 @@ impl Gateway {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("the gateway runs until it is stopped")
+    }
+
+    /// From now on no file of its may grow beyond so many bytes, as on a full disk; `None` frees it again. Only of one that
+    /// [`Home::serve_on_a_small_disk`] started.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).expect("process ids are small"));
+        let limit = rustix::process::Rlimit { current: bytes, maximum: None };
+        rustix::process::prlimit(pid, rustix::process::Resource::Fsize, limit)
+            .expect("a child's limits can be set");
     }
 
     /// A client of it.

@@ -121,6 +121,22 @@ impl Home {
         Gateway::start(self, &[]).await
     }
 
+    /// Starts a gateway whose files a test can keep from growing: to it that is an error like a full disk, and no signal.
+    pub async fn serve_on_a_small_disk(&self) -> Gateway {
+        let gateway = self.command(&["serve", "--json", "--config", "tollgate.toml", "--data-dir", "data"]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
+        shell.arg(gateway.as_std().get_program()).args(gateway.as_std().get_args());
+        for (name, value) in gateway.as_std().get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell.current_dir(self.path()).kill_on_drop(true).stdin(Stdio::null());
+        Gateway::spawn(shell, &[]).await
+    }
+
     /// Starts the gateway with further arguments and waits until it is ready.
     pub async fn serve_with(&self, args: &[&str]) -> Gateway {
         Gateway::start(self, args).await

@@ -2,7 +2,7 @@
 //!
 //! Every variant's text names the file and the way out; SQLite's own wording stays in the source chain.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Failures of the ledger file, its writer, or a record given to it.
 #[derive(Debug, thiserror::Error)]
@@ -118,4 +118,14 @@ pub enum LedgerError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl LedgerError {
+    /// The same, said as what it means for the file at `path`.
+    pub(super) fn at(self, path: &Path) -> LedgerError {
+        match self {
+            LedgerError::Database(error) => super::explain(path, error),
+            other => other,
+        }
+    }
 }

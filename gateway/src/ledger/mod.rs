@@ -66,11 +66,12 @@ impl Ledger {
         }
         let lock = open::Lock::take(path)?;
         let mut db = open::writable(path)?;
-        let recovery = recovery::recover(&mut db, now_ms())?;
+        let recovery = recovery::recover(&mut db, now_ms()).map_err(|error| error.at(path))?;
         let shared = Arc::new(Shared::default());
         let (queue, messages) = mpsc::channel(writer::QUEUE);
         let folding = fold::Folding::start(path)?;
-        let writer = Writer::new(db, lock, folding, Arc::clone(&shared), messages)?;
+        let writer =
+            Writer::new(db, lock, folding, Arc::clone(&shared), messages).map_err(|error| error.at(path))?;
         let io = |source| LedgerError::Io { path: path.to_owned(), source };
         let work = move || writer.run();
         std::thread::Builder::new().name("ledger".to_owned()).spawn(work).map_err(io)?;

@@ -214,7 +214,8 @@ impl Reader {
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read.
     pub fn report(&self, question: &Question) -> Result<Report, LedgerError> {
-        let mut report = Report { lines: grouped(self.db(), question)?, total: Line::default() };
+        let lines = grouped(self.db(), question).map_err(|error| error.at(self.path()))?;
+        let mut report = Report { lines, total: Line::default() };
         let sum = |add: fn(&Line) -> Usd| {
             report.lines.iter().fold(Usd::ZERO, |sum, line| sum.saturating_add(add(line)))
         };

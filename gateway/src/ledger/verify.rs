@@ -58,7 +58,7 @@ impl Reader {
         let db = self.db();
         // One read transaction, so that a gateway writing meanwhile does not make the parts disagree.
         db.execute_batch("BEGIN")?;
-        let verdict = verify(db, expected);
+        let verdict = verify(db, expected).map_err(|error| error.at(self.path()));
         db.execute_batch("COMMIT")?;
         verdict
     }
