@@ -43,6 +43,7 @@ pub mod metrics;
 pub mod pacing;
 pub mod prices;
 pub mod replay;
+pub mod retention;
 pub mod serve;
 pub mod telemetry;
 pub mod warnings;

@@ -24,6 +24,7 @@ use crate::learn::{Lessons, ask_twice};
 use crate::ledger::{Ledger, LedgerError, path_of_url};
 use crate::metrics::Metrics;
 use crate::pacing::Pacing;
+use crate::retention::Retention;
 use crate::server::serve_http;
 use crate::upstream::{Timeouts, Upstream, UpstreamError};
 use crate::warnings::{Warnings, Webhook};
@@ -142,6 +143,7 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
         store,
         warnings,
         pacing: Pacing::default(),
+        retention: Retention::new(config.keep_days),
     };
     tasks.spawn(watch.run(signal(SignalKind::hangup())?));
     tell_assumed(config);
@@ -262,6 +264,7 @@ struct Watch {
     store: KeyStore,
     warnings: Warnings,
     pacing: Pacing,
+    retention: Retention,
 }
 
 impl Watch {
@@ -287,6 +290,7 @@ impl Watch {
                 reload_calibration(&self.app, calibration);
             }
             self.pacing.tick(&self.app).await;
+            self.retention.tick(&self.app);
             self.warnings.look(&self.app);
             if self.app.lessons.judged() != judged && reviewed.elapsed() >= REVIEW {
                 (judged, reviewed) = (self.app.lessons.judged(), Instant::now());

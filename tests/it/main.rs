@@ -17,6 +17,7 @@ mod observe;
 mod overlap;
 mod pacing;
 mod policy;
+mod prune;
 mod real;
 mod replay;
 mod runs;

@@ -10,6 +10,7 @@ use tollgate::ledger::{Dimension, Line, Question, Reader, Report};
 
 use super::outcomes::OutcomesArgs;
 use super::output;
+use super::prune::PruneArgs;
 use super::time::{self, Moment};
 use super::{CliError, Place};
 
@@ -21,6 +22,8 @@ pub(crate) enum Ledger {
     Verify(VerifyArgs),
     /// Write the receipts as JSON lines or CSV.
     Export(ExportArgs),
+    /// Forget who asked, by age, run or key; what was spent stays.
+    Prune(PruneArgs),
     /// Answers judged so far, and what they say of the models' abilities.
     Outcomes(OutcomesArgs),
 }
@@ -79,6 +82,7 @@ impl Ledger {
             Ledger::Report(command) => command.run(),
             Ledger::Verify(command) => command.run(),
             Ledger::Export(command) => command.run(),
+            Ledger::Prune(command) => command.run(),
             Ledger::Outcomes(command) => command.run(),
         }
     }
@@ -171,9 +175,10 @@ impl VerifyArgs {
                 output::line(&format!("WRONG  and {more} more problems"))?;
             }
             output::line(&format!(
-                "{} receipts, {} budget windows checked against their limits, {} without a recorded limit, {} holds in \
+                "{} receipts ({} pruned), {} budget windows checked against their limits, {} without a recorded limit, {} holds in \
                  flight\nchain end {}\n{}",
                 verdict.receipts,
+                verdict.pruned,
                 verdict.windows,
                 verdict.unlimited_windows,
                 verdict.holds,

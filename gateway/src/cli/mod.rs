@@ -10,6 +10,7 @@ mod outcomes;
 pub(crate) mod output;
 mod policy;
 mod prices;
+mod prune;
 mod replay;
 mod route;
 mod score;

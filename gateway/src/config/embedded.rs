@@ -119,6 +119,7 @@ fn of_demo(data_dir: std::path::PathBuf) -> Config {
         server: Server::default(),
         data_dir,
         ledger_url: LEDGER_URL.to_owned(),
+        keep_days: None,
         router: Router::default(),
         engines: DEMO.iter().map(engine).collect(),
         models: demo_models(),

@@ -42,6 +42,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `[ledger] url`.
     pub ledger_url: String,
+    /// Days after which receipts forget who asked; `None` = never.
+    pub keep_days: Option<u64>,
     /// The classifier.
     pub router: Router,
     /// Engines, in the order of the file.

@@ -25,6 +25,7 @@ pub(super) fn file(path: &Path) -> Result<Config, ConfigError> {
         server: raw.server,
         data_dir: raw.data_dir.map_or_else(default_data_dir, Ok)?,
         ledger_url: raw.ledger_url.unwrap_or_else(|| embedded::LEDGER_URL.to_owned()),
+        keep_days: raw.keep_days,
         router: raw.router,
         engines: raw.engines,
         models: raw.models,
@@ -39,6 +40,7 @@ pub(super) struct Raw {
     pub(super) server: Server,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) ledger_url: Option<String>,
+    pub(super) keep_days: Option<u64>,
     pub(super) router: Router,
     pub(super) engines: Vec<engine::Engine>,
     pub(super) models: Vec<model::ModelEntry>,
@@ -51,7 +53,7 @@ pub(super) fn document(name: &str, text: &str, base: &Path) -> Result<Raw, Diagn
     let document = Document::parse(name, text)?;
     let root = document.root();
     let (server, data_dir) = server(&root, base);
-    let ledger_url = ledger(&root);
+    let (ledger_url, keep_days) = ledger(&root);
     let router = router(&root, base);
     let policies = policies(&root, base);
     let webhook = webhook(&root);
@@ -70,7 +72,7 @@ pub(super) fn document(name: &str, text: &str, base: &Path) -> Result<Raw, Diagn
     if !problems.is_empty() {
         return Err(Diagnostics(problems));
     }
-    Ok(Raw { server, data_dir, ledger_url, router, engines, models, policies, webhook })
+    Ok(Raw { server, data_dir, ledger_url, keep_days, router, engines, models, policies, webhook })
 }
 
 /// The name of an engine whether or not the rest of it is sound, so that one mistake is told once.
@@ -114,8 +116,12 @@ fn server(root: &Table<'_>, base: &Path) -> (Server, Option<PathBuf>) {
     (server, data_dir)
 }
 
-fn ledger(root: &Table<'_>) -> Option<String> {
-    let table = root.opt_table("ledger")?;
+/// Longest time that receipts can be kept whole, days.
+const MOST_DAYS: i64 = 36_500;
+
+/// The url, and for how many days receipts are kept whole.
+fn ledger(root: &Table<'_>) -> (Option<String>, Option<u64>) {
+    let Some(table) = root.opt_table("ledger") else { return (None, None) };
     let url = table.opt_string("url");
     if let Some(url) =
         url.as_deref().filter(|url| !url.starts_with("sqlite:") || url.len() == "sqlite:".len())
@@ -130,8 +136,9 @@ fn ledger(root: &Table<'_>) -> Option<String> {
             Some("write \"sqlite:FILE\", relative to the data directory".to_owned()),
         );
     }
+    let keep_days = table.opt_integer("keep_days", 1..=MOST_DAYS).and_then(|days| u64::try_from(days).ok());
     table.finish();
-    url
+    (url, keep_days)
 }
 
 fn router(root: &Table<'_>, base: &Path) -> Router {

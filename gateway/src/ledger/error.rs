@@ -104,6 +104,20 @@ pub enum LedgerError {
     /// A receipt's text could not be written or read back.
     #[error("a receipt cannot be encoded or decoded")]
     Receipt(#[from] serde_json::Error),
+    /// A key whose receipts cannot be forgotten yet.
+    #[error(
+        "the key {key:?} still works, and its budgets would begin anew\n    help: revoke it first: tollgate keys revoke {key}"
+    )]
+    LiveKey {
+        /// The key.
+        key: String,
+    },
+    /// There is no such key.
+    #[error("there is no key {key:?}\n    help: `tollgate keys list` shows them")]
+    NoSuchKey {
+        /// The key.
+        key: String,
+    },
     /// The writer has stopped.
     #[error("the ledger is closed")]
     Closed,

@@ -12,6 +12,7 @@ use super::batch::signed;
 use super::chain::Link;
 use super::error::LedgerError;
 use super::open;
+use super::prune::Tombstone;
 use super::record::Receipt;
 
 /// A ledger opened for reading.
@@ -48,7 +49,7 @@ impl Reader {
         &self.path
     }
 
-    /// Calls `each` with every receipt in order: its number, its canonical text, its link of the chain.
+    /// Calls `each` with every receipt in order that is not pruned: its number, its canonical text, its link of the chain.
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read, or the first error `each` returns.
@@ -57,8 +58,10 @@ impl Reader {
         since_ms: Option<u64>,
         mut each: impl FnMut(i64, &str, Link) -> Result<(), LedgerError>,
     ) -> Result<(), LedgerError> {
-        let mut query =
-            self.db.prepare("SELECT seq, body, hash FROM receipts WHERE at_ms >= ?1 ORDER BY seq")?;
+        let mut query = self.db.prepare(&format!(
+            "SELECT seq, body, hash FROM receipts WHERE at_ms >= ?1 AND body NOT LIKE '{}%' ORDER BY seq",
+            Tombstone::PREFIX
+        ))?;
         let mut rows = query.query([signed(since_ms.unwrap_or(0))])?;
         while let Some(row) = rows.next()? {
             let link = Link::from_slice(row.get_ref(2)?.as_blob().unwrap_or_default()).unwrap_or(Link::START);

@@ -180,7 +180,8 @@ impl Reader {
     pub fn speeds(&self, since_ms: Option<u64>, until_ms: Option<u64>) -> Result<Vec<Speed>, LedgerError> {
         let mut query = self.db().prepare(
             "SELECT model, sum(completion_tokens), sum(json_extract(body, '$.timings.total_ms')) FROM receipts \
-             WHERE at_ms >= ?1 AND at_ms < ?2 AND completion_tokens > 0 GROUP BY model",
+             WHERE at_ms >= ?1 AND at_ms < ?2 AND completion_tokens > 0 AND json_extract(body, '$.timings') NOT NULL \
+             GROUP BY model",
         )?;
         let span = [signed(since_ms.unwrap_or(0)), signed(until_ms.unwrap_or(u64::MAX))];
         let speeds = query.query_map(span, |row| {

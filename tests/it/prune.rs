@@ -1,0 +1,94 @@
+//! `tollgate ledger prune` and `[ledger] keep_days`: who asked is forgotten, what was spent is not, and the ledger stays whole.
+
+use crate::stage::{POLICY, SMALL_PRICE, Stage, ask, budget, verified};
+
+const PLACE: [&str; 4] = ["--config", "tollgate.toml", "--data-dir", "data"];
+
+fn policy() -> String {
+    let runs = "[[budget]]\nname = \"runs\"\nscope = \"run\"\nlimit_usd = 1\nwindow = \"run\"\n";
+    POLICY.to_owned() + &budget("keys", "\"key\"", "1", "reject") + runs
+}
+
+async fn cli(stage: &Stage, args: &[&str]) -> tollgate_tests::home::Outcome {
+    let args: Vec<&str> = args.iter().chain(&PLACE).copied().collect();
+    stage.home.run(&args).await
+}
+
+#[tokio::test]
+async fn a_run_and_a_key_are_forgotten_and_their_money_is_not() {
+    let stage = Stage::with(&policy(), SMALL_PRICE, "auth = \"optional\"").await;
+    let secret = stage.key(&["--name", "alice"]).await;
+    let client = stage.client();
+    let known = async {
+        while client.key(&secret).get("/v1/models").await.status != 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tollgate_tests::within("the key to be known", known).await;
+    for run in ["secret-run", "other-run"] {
+        for _ in 0..3 {
+            let reply = client
+                .key(&secret)
+                .with("x-tollgate-run", run)
+                .with("x-tollgate-tags", "user=bob")
+                .chat(&ask("small"))
+                .await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+        }
+    }
+    let report =
+        |stage| async move { cli(stage, &["ledger", "report", "--by", "model", "--json"]).await.success() };
+    let before = report(&stage).await;
+    let said = cli(&stage, &["ledger", "prune", "--run", "secret-run"]).await.success();
+    assert!(said.starts_with("3 receipts"), "{said}");
+    let verdict = verified(&stage.home).await;
+    assert_eq!(
+        (&verdict["receipts"], &verdict["pruned"], &verdict["problems"]),
+        (&6.into(), &3.into(), &0.into()),
+        "{verdict}"
+    );
+    assert_eq!(report(&stage).await, before, "the sums stay");
+    let live = cli(&stage, &["ledger", "prune", "--key", "alice"]).await;
+    assert_eq!(live.code, Some(1));
+    assert!(live.said().contains("revoke it first"), "{}", live.said());
+    // A running gateway goes on where the chain ends.
+    assert_eq!(client.chat(&ask("small")).await.status, 200);
+    cli(&stage, &["keys", "revoke", "alice"]).await.success();
+    let said = cli(&stage, &["ledger", "prune", "--key", "alice"]).await.success();
+    assert!(said.starts_with("3 receipts"), "{said}");
+    let verdict = verified(&stage.home).await;
+    assert_eq!(
+        (&verdict["receipts"], &verdict["pruned"], &verdict["problems"]),
+        (&7.into(), &6.into(), &0.into()),
+        "{verdict}"
+    );
+    assert_eq!(stage.receipts().await.len(), 1, "what is forgotten is not exported");
+    drop(stage.gateway);
+    let file = std::fs::read(stage.home.data().join("tollgate.db")).expect("the ledger is a file");
+    let by_run = cli_text(&stage.home, &["ledger", "report", "--by", "run,key,tag.user", "--json"]).await;
+    for word in ["secret-run", "other-run", "bob"] {
+        assert!(!by_run.contains(word), "{word} in {by_run}");
+    }
+    assert!(!file.is_empty());
+}
+
+async fn cli_text(home: &tollgate_tests::home::Home, args: &[&str]) -> String {
+    let args: Vec<&str> = args.iter().chain(&PLACE).copied().collect();
+    home.run(&args).await.success()
+}
+
+#[tokio::test]
+async fn old_receipts_are_pruned_by_age() {
+    let stage = Stage::new().await;
+    for _ in 0..3 {
+        assert_eq!(stage.client().with("x-tollgate-run", "r").chat(&ask("small")).await.status, 200);
+    }
+    let none = cli(&stage, &["ledger", "prune", "--before", "1d"]).await.success();
+    assert!(none.starts_with("0 receipts"), "{none}");
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    let all = cli(&stage, &["ledger", "prune", "--before", "1s"]).await.success();
+    assert!(all.starts_with("3 receipts"), "{all}");
+    assert_eq!(verified(&stage.home).await["pruned"], 3);
+    let nothing = cli(&stage, &["ledger", "prune"]).await;
+    assert_eq!(nothing.code, Some(2), "one of the three is needed");
+}
