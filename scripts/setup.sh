@@ -2,7 +2,7 @@
 # Installs what building and testing Tollgate needs on a bare Debian-like machine.
 # Idempotent: looks for each command first, and installs only what is missing.
 #   scripts/setup.sh build   a C++ toolchain for llama.cpp
-#   scripts/setup.sh test    the same, and promtool for the alert rules
+#   scripts/setup.sh test    the same, promtool for the alert rules, and PostgreSQL's programs for ledgers in it
 #   scripts/setup.sh bench   the same, and wrk for load
 #   scripts/setup.sh clients     the same, and Node and virtual environments for client libraries
 #   scripts/setup.sh dashboards  the same as for clients
@@ -35,6 +35,10 @@ done
 case $purpose in
   clients | dashboards) python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=("python3-venv") ;;
 esac
+# Debian keeps PostgreSQL's server out of PATH. Tests start clusters of their own; one that the package starts is not used.
+if [ "$purpose" = test ] && ! command -v initdb >/dev/null && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
+  missing+=("postgresql")
+fi
 # bindgen reads llama.cpp's headers through libclang, which can be absent although clang is there
 if ! ldconfig -p 2>/dev/null | grep -q 'libclang[-.]' && ! ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1; then
   missing+=("libclang-dev")

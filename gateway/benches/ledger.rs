@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tollgate::config::{catalog, demo_models};
-use tollgate::ledger::{Account, Asked, Dimension, End, Ledger, Question, Reader, Receipt, Timings};
+use tollgate::ledger::{
+    Account, Asked, Dimension, End, Ledger, Location, Question, Reader, Receipt, Timings,
+};
 use tollgate::replay::{Pair, Replay, World};
 use tollgate_policies::{Shape, Usage, Usd, check};
 use tollgate_router::Catalog;
@@ -51,8 +53,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn measure(path: &Path, count: u64) -> Result<(), Box<dyn std::error::Error>> {
+    let place = &Location::File(path.to_owned());
     let mut out = std::io::stdout().lock();
-    let (ledger, _) = Ledger::open(path)?;
+    let (ledger, _) = Ledger::open(place)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
     let took = runtime.block_on(fill(&ledger, count))?;
     writeln!(out, "{count} receipts at {:.0} a second, {TASKS} at once", count as f64 / took.as_secs_f64())?;
@@ -63,13 +66,13 @@ fn measure(path: &Path, count: u64) -> Result<(), Box<dyn std::error::Error>> {
         std::fs::metadata(path)?.len() as f64 / count as f64
     )?;
     let began = Instant::now();
-    let (ledger, recovery) = Ledger::open(path)?;
+    let (ledger, recovery) = Ledger::open(place)?;
     writeln!(out, "start {:.3} s, {} budget windows", began.elapsed().as_secs_f64(), recovery.settled.len())?;
     runtime.block_on(ledger.close())?;
     for by in ["model", "team", "key", "run", "route", "day", "hour", "tag.env"] {
         let question = Question { by: vec![by.parse::<Dimension>()?], ..Question::default() };
         let began = Instant::now();
-        let report = Reader::open(path)?.report(&question)?;
+        let report = Reader::open(place)?.report(&question)?;
         writeln!(
             out,
             "report --by {by} {:.3} s, {} lines",
@@ -78,11 +81,11 @@ fn measure(path: &Path, count: u64) -> Result<(), Box<dyn std::error::Error>> {
         )?;
     }
     let began = Instant::now();
-    let verdict = Reader::open(path)?.verify(None)?;
+    let verdict = Reader::open(place)?.verify(None)?;
     let whole = if verdict.is_whole() { "whole" } else { "NOT whole" };
     writeln!(out, "verify {:.1} s, {whole}", began.elapsed().as_secs_f64())?;
     let began = Instant::now();
-    let pair = replay(path)?;
+    let pair = replay(place)?;
     writeln!(
         out,
         "replay of {} receipts {:.1} s, {} move",
@@ -94,8 +97,8 @@ fn measure(path: &Path, count: u64) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Replays the first receipts through a policy with a rule, a budget and pacing.
-fn replay(path: &Path) -> Result<Pair, Box<dyn std::error::Error>> {
-    let reader = Reader::open(path)?;
+fn replay(place: &Location) -> Result<Pair, Box<dyn std::error::Error>> {
+    let reader = Reader::open(place)?;
     let policy = check("bench.toml", POLICY, None).map_err(|problems| problems.to_string())?;
     let mut models = catalog(&demo_models(), "large").models().to_vec();
     models[0].name = "small".to_owned();

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
-use tollgate_policies::{BudgetSpec, Budgets};
+use tollgate_policies::{BudgetSpec, Budgets, Want};
 use tollgate_router::{Catalog, Live, Scorer};
 
 use crate::config::Policies;
 use crate::keys::Keys;
 use crate::learn::Lessons;
+use crate::leases::Leases;
 use crate::ledger::{Ledger, now_ms};
 use crate::metrics::{BudgetGauge, Metrics};
 use crate::stick::Sticks;
@@ -47,6 +48,8 @@ pub struct App {
     pub budgets: Arc<Budgets>,
     /// Holds and receipts.
     pub ledger: Ledger,
+    /// What this gateway may spend of budgets that it shares.
+    pub leases: Option<Leases>,
     /// Virtual keys.
     pub keys: Arc<Keys>,
     /// Series.
@@ -77,6 +80,10 @@ pub struct Parts {
     pub policies: Policies,
     /// Holds and receipts.
     pub ledger: Ledger,
+    /// Budgets of all policies.
+    pub budgets: Arc<Budgets>,
+    /// What this gateway may spend of budgets that it shares.
+    pub leases: Option<Leases>,
     /// Virtual keys.
     pub keys: Arc<Keys>,
     /// Series.
@@ -104,7 +111,8 @@ impl App {
             catalog: Catalog::new(models),
             upstreams,
             scorer: parts.scorer,
-            budgets: Budgets::new(budgets_of(&parts.policies)),
+            budgets: parts.budgets,
+            leases: parts.leases,
             policies: ArcSwap::from_pointee(parts.policies),
             ledger: parts.ledger,
             keys: parts.keys,
@@ -125,6 +133,13 @@ impl App {
         self.budgets.replace_specs(budgets_of(&policies));
         self.policies.store(Arc::new(policies));
         self.name_labels();
+    }
+
+    /// Leases what is wanted of shared budgets; when it returns, the budgets have what could be had.
+    pub async fn lease(&self, wants: Vec<Want>) {
+        if let Some(leases) = &self.leases {
+            leases.ask(wants).await;
+        }
     }
 
     /// How every model's engine is doing, in the catalogue's order.
@@ -185,7 +200,7 @@ fn show_budgets(metrics: &Metrics, budgets: &Budgets) {
 
 /// The budgets of every policy, whichever decides: a limit is a limit. Of two with one name the default policy's
 /// counts, then the first by the policies' names.
-fn budgets_of(policies: &Policies) -> Vec<Arc<BudgetSpec>> {
+pub(crate) fn budgets_of(policies: &Policies) -> Vec<Arc<BudgetSpec>> {
     let mut budgets: Vec<Arc<BudgetSpec>> = policies.default.budgets.clone();
     for budget in policies.named.values().flat_map(|policy| &policy.budgets) {
         if !budgets.iter().any(|known| known.name == budget.name) {

@@ -106,8 +106,12 @@ impl Booking {
             watch: Stopwatch::new(call.began),
             produced: Usage { prompt_tokens: plan.prompt_tokens, ..Usage::default() },
         };
-        if chat.stream {
+        let first = app.ledger.holds_first();
+        if chat.stream || first {
             booking.write_hold().await.map_err(Fault::Ledger)?;
+        }
+        if first {
+            booking.recorded().await.map_err(Fault::Ledger)?;
         }
         Ok(booking)
     }
@@ -151,11 +155,21 @@ impl Booking {
     pub async fn move_to(&mut self, place: usize, worst: Usd) -> Result<(), Fault> {
         let needed = worst.saturating_add(self.receipt.lost());
         if let Some(hold) = self.hold.as_mut().filter(|hold| hold.amount() < needed) {
-            hold.raise(needed, now_ms()).map_err(Fault::Budget)?;
+            if let Err(refusal) = hold.raise(needed, now_ms()) {
+                if !refusal.unleased {
+                    return Err(Fault::Budget(refusal));
+                }
+                let more = needed.saturating_sub(hold.amount());
+                self.app.lease(self.app.budgets.wants_more(hold.accounts(), more)).await;
+                hold.raise(needed, now_ms()).map_err(Fault::Budget)?;
+            }
             self.receipt.held = needed;
             if self.unwritten.is_none() {
                 let raised = self.app.ledger.raise(HoldRow::of(&self.receipt)).await;
                 self.recording = Some(raised.map_err(Fault::Ledger)?);
+                if self.app.ledger.holds_first() {
+                    self.recorded().await.map_err(Fault::Ledger)?;
+                }
             }
         }
         self.serve(place);

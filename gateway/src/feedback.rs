@@ -68,7 +68,7 @@ pub async fn feedback(app: Arc<App>, mut call: Call) -> Result<Response<Body>, F
 
 /// The receipt of an answered request of the caller's.
 async fn receipt(app: &App, call: &Call, id: String) -> Result<Receipt, Fault> {
-    let (path, asked) = (app.ledger.path().to_owned(), id.clone());
+    let (path, asked) = (app.ledger.location().clone(), id.clone());
     let reading = tokio::task::spawn_blocking(move || Reader::open(&path)?.receipt(&asked));
     let found = reading.await.map_err(|_| Fault::Ledger(LedgerError::Closed))?.map_err(Fault::Ledger)?;
     let key = call.key.as_ref().map(|key| &key.id);

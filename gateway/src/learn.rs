@@ -10,7 +10,6 @@ mod judge;
 mod said;
 mod shadow;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,7 +20,7 @@ use tokio::task::JoinSet;
 use tollgate_router::{Abilities, Catalog, Learner, Outcome, Trial};
 
 use crate::app::App;
-use crate::ledger::{Judged, LedgerError, Promotion, Reader, now_ms};
+use crate::ledger::{Judged, LedgerError, Location, Promotion, Reader, now_ms};
 
 pub use shadow::{Answered, Shadow};
 
@@ -124,7 +123,7 @@ impl App {
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read.
     pub fn recall(&self) -> Result<(), LedgerError> {
-        match Reader::open(self.ledger.path())?.promotion()? {
+        match Reader::open(self.ledger.location())?.promotion()? {
             Some(promotion) if promotion.configured == abilities(&self.catalog) => {
                 tracing::info!("abilities learned before are in force again");
                 self.put_in_force(&promotion.abilities);
@@ -148,7 +147,7 @@ impl App {
             return Ok(());
         }
         let (path, configured, in_force) =
-            (self.ledger.path().to_owned(), abilities(&self.catalog), self.abilities());
+            (self.ledger.location().clone(), abilities(&self.catalog), self.abilities());
         let mine = configured.clone();
         let studying = tokio::task::spawn_blocking(move || study(&path, mine, &in_force));
         let study = studying.await.map_err(|_| LedgerError::Closed)??;
@@ -189,7 +188,7 @@ pub struct Study {
 ///
 /// # Errors
 /// [`LedgerError`] if the ledger cannot be read.
-pub fn study(ledger: &Path, configured: Abilities, in_force: &Abilities) -> Result<Study, LedgerError> {
+pub fn study(ledger: &Location, configured: Abilities, in_force: &Abilities) -> Result<Study, LedgerError> {
     let mut learner = Learner::new(configured);
     let mut outcomes = 0;
     for judged in Reader::open(ledger)?.judged(NEWEST)? {

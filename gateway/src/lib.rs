@@ -38,6 +38,7 @@ pub mod config;
 pub mod keys;
 pub mod labels;
 pub mod learn;
+pub mod leases;
 pub mod ledger;
 pub mod metrics;
 pub mod pacing;

@@ -44,7 +44,7 @@ impl Pacing {
 
 /// The last days' requests by the hour of the day.
 async fn shape(app: &App) -> Result<Shape, LedgerError> {
-    let path = app.ledger.path().to_owned();
+    let path = app.ledger.location().clone();
     // Up to the last full day ago: a day that has only begun would make its first hours count more.
     let today = now_ms() / DAY_MS * DAY_MS;
     let reading = tokio::task::spawn_blocking(move || {

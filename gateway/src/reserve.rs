@@ -15,6 +15,8 @@ use crate::wire::error::Fault;
 
 /// How often a request that waits for a budget asks again.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
+/// How often a request asks for a lease: others may have taken what was free a moment ago.
+const ASKS: usize = 3;
 /// Decisions made under ever less money before giving up: other requests take from the same budget.
 const TRIES: usize = 4;
 
@@ -39,7 +41,7 @@ pub async fn reserve(
     plan: &Plan<'_>,
     time_left: Option<Duration>,
 ) -> Result<Reserved, Fault> {
-    let began = Instant::now();
+    let (began, mut asked) = (Instant::now(), 0);
     let patience = time_left.unwrap_or(app.limits.queue_wait).min(app.limits.queue_wait);
     let left = ask.policy.objective.pace.then(|| app.budgets.run_left(&ask.spender())).flatten();
     let (mut decision, wind) = wind_down(plan, plan.decide(None)?, left);
@@ -54,6 +56,12 @@ pub async fn reserve(
                 refusal
             }
         };
+        if refusal.unleased && asked < ASKS {
+            asked += 1;
+            let worst = plan.worst_cost(&decision, decision.ranked[0]);
+            app.lease(app.budgets.wants(&ask.spender(), worst, now_ms())).await;
+            continue;
+        }
         let waits = refusal.on_exhausted == OnExhausted::Queue && refusal.kind == RefusalKind::HeldInFlight;
         if !waits || began.elapsed() >= patience {
             return Err(Fault::Budget(refusal));
@@ -92,7 +100,8 @@ pub fn afford(
         };
         tries += 1;
         let left = refusal.remaining();
-        let downgrades = refusal.on_exhausted == OnExhausted::Downgrade && left > Usd::ZERO && tries <= TRIES;
+        let spent = !refusal.unleased && refusal.on_exhausted == OnExhausted::Downgrade;
+        let downgrades = spent && left > Usd::ZERO && tries <= TRIES;
         match downgrades.then(|| again(left)).flatten() {
             Some(cheaper) => decision = cheaper,
             None => return Err(Box::new(Short { decision, refusal })),

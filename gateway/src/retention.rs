@@ -34,7 +34,7 @@ impl Retention {
             return;
         }
         self.looked = Some(Instant::now());
-        let (path, now) = (app.ledger.path().to_owned(), now_ms());
+        let (path, now) = (app.ledger.location().clone(), now_ms());
         let old = Forget::Before(now.saturating_sub(days * DAY_MS));
         self.pruning.spawn_blocking(move || match prune(&path, &old, now) {
             Ok(0) => {}

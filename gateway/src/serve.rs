@@ -9,19 +9,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tollgate_engine::models::{self, ModelError};
 use tollgate_engine::supervisor::{Engine as Worker, EngineSpec};
+use tollgate_policies::Budgets;
 use tollgate_router::{RouterError, Scorer};
 
-use crate::app::{App, Limits, Parts};
+use crate::app::{App, Limits, Parts, budgets_of};
 use crate::config::policies::stamp;
 use crate::config::{Config, ConfigError, EngineKind, calibrate, catalog, keeps_promises, recalibrate};
 use crate::keys::{KeyError, KeyStore, Keys};
 use crate::learn::{Lessons, ask_twice};
-use crate::ledger::{Ledger, LedgerError, path_of_url};
+use crate::leases::Leases;
+use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::pacing::Pacing;
 use crate::retention::Retention;
@@ -108,10 +111,16 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
             models::inspect(&models::resolve(&embedded.model)?)?;
         }
     }
-    let path = path_of_url(&config.ledger_url, &config.data_dir)?;
-    let (ledger, recovery) = Ledger::open(&path)?;
-    let (keys, store) = (Arc::new(Keys::new(config.server.effective_auth())), KeyStore::open(&path)?);
-    keys.reload(&store)?;
+    let location = config.ledger()?;
+    let (ledger, recovery) = apart(|| Ledger::open(&location))?;
+    let keys = Arc::new(Keys::new(config.server.effective_auth()));
+    let store = apart(|| {
+        let mut store = KeyStore::open(&location)?;
+        keys.reload(&mut store)?;
+        Ok::<_, KeyError>(store)
+    })?;
+    let budgets = Budgets::new(budgets_of(&policies));
+    let leases = ledger.lessor().map(|lessor| Leases::start(lessor, &budgets)).transpose()?;
     let mut tasks = JoinSet::new();
     let (engines, workers) = engines(config, &mut tasks)?;
     let (lessons, to_ask) = Lessons::new();
@@ -122,6 +131,8 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
         scorer,
         policies,
         ledger: ledger.clone(),
+        budgets,
+        leases,
         keys: Arc::clone(&keys),
         metrics: Metrics::new()?,
         lessons,
@@ -134,29 +145,41 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
         tracing::warn!(holds = recovery.orphans, "holds left by a crash were settled in full");
     }
     record_limits(&app).await;
-    app.recall()?;
+    apart(|| app.recall())?;
     let warnings = Warnings::new(webhook(config)?);
     let watch = Watch {
         app: Arc::clone(&app),
         config: config.clone(),
         keys,
-        store,
+        store: Arc::new(Mutex::new(store)),
+        reading: JoinSet::new(),
         warnings,
         pacing: Pacing::default(),
         retention: Retention::new(config.keep_days),
     };
     tasks.spawn(watch.run(signal(SignalKind::hangup())?));
     tell_assumed(config);
-    tracing::info!(%address, models = app.catalog.models().len(), ledger = %path.display(), "serving");
+    tracing::info!(%address, models = app.catalog.models().len(), ledger = %location, "serving");
     ready(address);
-    serve_http(listener, app, asked_to_stop(), config.server.drain_timeout).await?;
+    serve_http(listener, Arc::clone(&app), asked_to_stop(), config.server.drain_timeout).await?;
     for worker in &workers {
         worker.stop().await;
     }
     tasks.shutdown().await;
     ledger.close().await?;
+    if let Some(leases) = &app.leases {
+        apart(|| leases.end());
+    }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Runs what waits for the ledger on a thread of its own: PostgreSQL's client does not run inside an async runtime.
+fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| match scope.spawn(work).join() {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
 }
 
 /// Models that the router knows nothing of are taken for the classifier's reference models, which few small ones come near.
@@ -261,16 +284,30 @@ struct Watch {
     app: Arc<App>,
     config: Config,
     keys: Arc<Keys>,
-    store: KeyStore,
+    store: Arc<Mutex<KeyStore>>,
+    /// The keys being read again.
+    reading: JoinSet<Result<(), KeyError>>,
     warnings: Warnings,
     pacing: Pacing,
     retention: Retention,
 }
 
 impl Watch {
+    /// Reads the keys again beside what else goes on: a ledger that does not answer must not hold this up.
+    fn reload_keys(&mut self) {
+        if let Some(Ok(Err(error))) = self.reading.try_join_next() {
+            tracing::warn!(%error, "the keys could not be read again; those in force stay");
+        }
+        if self.reading.is_empty() {
+            let (keys, store) = (Arc::clone(&self.keys), Arc::clone(&self.store));
+            self.reading.spawn_blocking(move || keys.reload(&mut store.lock()).map(drop));
+        }
+    }
+
     async fn run(mut self, mut hangup: Signal) {
         let mut seen = self.config.policies.stamps();
-        let calibration = self.config.router.calibration.as_deref();
+        let calibration = self.config.router.calibration.clone();
+        let calibration = calibration.as_deref();
         let mut fitted = calibration.map(stamp);
         let (mut judged, mut reviewed) = (0, Instant::now());
         loop {
@@ -298,9 +335,7 @@ impl Watch {
                     tracing::warn!(%error, "what was judged could not be studied");
                 }
             }
-            if let Err(error) = self.keys.reload(&self.store) {
-                tracing::warn!(%error, "the keys could not be read again; those in force stay");
-            }
+            self.reload_keys();
         }
     }
 }

@@ -7,15 +7,19 @@
 
 mod accounts;
 mod hold;
+mod lease;
 mod pace;
 mod refusal;
+mod run;
 mod spec;
 mod window;
 
-pub use accounts::{AccountState, Budgets, Remaining, RunLeft};
+pub use accounts::{AccountState, Budgets, Remaining};
 pub use hold::{AccountId, Hold};
+pub use lease::{Elsewhere, Quiet, Want};
 pub use pace::{Pace, Shape};
 pub use refusal::{Refusal, RefusalKind};
+pub use run::RunLeft;
 pub use spec::{BudgetSpec, OnExhausted, Scope, Spender, Subject};
 pub use window::Window;
 

@@ -21,6 +21,7 @@ mod prune;
 mod real;
 mod replay;
 mod runs;
+mod shared;
 mod stage;
 mod start;
 mod stick;

@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod home;
 pub mod metrics;
 pub mod parts;
+pub mod postgres;
 pub mod sse;
 pub mod upstream;
 

@@ -25,7 +25,7 @@ use clap::{Args, Parser, Subcommand};
 use tollgate::config::{ConfigError, Overrides};
 use tollgate::keys::KeyError;
 use tollgate::labels::LabelsError;
-use tollgate::ledger::LedgerError;
+use tollgate::ledger::{LedgerError, Location};
 use tollgate::serve::ServeError;
 use tollgate::telemetry::LogOptions;
 use tollgate_engine::EngineError;
@@ -105,7 +105,7 @@ impl Place {
         Overrides { config: self.config, data_dir: self.data_dir, ..Overrides::default() }
     }
 
-    fn ledger(self) -> Result<PathBuf, ConfigError> {
+    fn ledger(self) -> Result<Location, ConfigError> {
         tollgate::config::Config::ledger_of(&self.overrides())
     }
 }

@@ -41,7 +41,7 @@ impl OutcomesArgs {
         let config = Config::load(&overrides)?;
         let policies = config.policies.load(&config.models)?;
         let configured = abilities(&catalog(&config.models, &policies.default.baseline));
-        let path = config.ledger_path()?;
+        let path = config.ledger()?;
         let ledger = Reader::open(&path)?;
         let promoted = ledger.promotion()?.filter(|promotion| promotion.configured == configured);
         let in_force = promoted.map_or_else(|| configured.clone(), |promotion| promotion.abilities);

@@ -108,7 +108,7 @@ impl How {
     /// The configuration, and what it makes of the ledger.
     fn world(&self) -> Result<(Config, World), CliError> {
         let config = Config::load(&self.place.clone().overrides())?;
-        let path = tollgate::ledger::path_of_url(&config.ledger_url, &config.data_dir)?;
+        let path = config.ledger()?;
         let reader = Reader::open(&path)?;
         let library = config.router.onnxruntime.clone().map_or_else(models::onnxruntime, Ok)?;
         let scorer = Scorer::load(&library, 1)?;
@@ -136,7 +136,7 @@ impl How {
         mut pair: Pair,
         mut both: impl FnMut(&Receipt) -> Option<(Outcome, Outcome)>,
     ) -> Result<ExitCode, CliError> {
-        let path = tollgate::ledger::path_of_url(&config.ledger_url, &config.data_dir)?;
+        let path = config.ledger()?;
         let reader = Reader::open(&path)?;
         let until = self.until.map_or(u64::MAX, |at| at.0);
         reader.each_receipt(self.since.map(|at| at.0), |_, body, _| {

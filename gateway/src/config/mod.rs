@@ -28,7 +28,7 @@ pub use policies::{Policies, PolicyFiles};
 pub use secret::{SecretRef, SecretValue};
 
 use crate::keys::Auth;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, Location};
 
 /// A name looked for when no `--config` is given.
 pub const DEFAULT_FILE: &str = "tollgate.toml";
@@ -258,29 +258,33 @@ impl Config {
         if !overrides.policies.is_empty() {
             config.policies.paths.clone_from(&overrides.policies);
         }
-        config.ledger_path()?;
+        config.ledger()?;
         Ok(config)
     }
 
-    /// The ledger's file.
+    /// Where the ledger is; a url may be kept as a secret is.
     ///
     /// # Errors
-    /// [`LedgerError::Url`] if the url is not one of a file.
-    pub fn ledger_path(&self) -> Result<PathBuf, LedgerError> {
-        crate::ledger::path_of_url(&self.ledger_url, &self.data_dir)
+    /// [`ConfigError`] if the url is none, or not where it should be.
+    pub fn ledger(&self) -> Result<Location, ConfigError> {
+        let url = match SecretRef::parse(&self.ledger_url) {
+            Some(reference) => reference.fetch(Path::new("."))?.reveal().to_owned(),
+            None => self.ledger_url.clone(),
+        };
+        Ok(Location::of_url(&url, &self.data_dir)?)
     }
 
     /// Where the ledger of `overrides` is, for commands that need nothing else of the configuration.
     ///
     /// # Errors
     /// [`ConfigError`] as [`Config::load`], save that absent models do not matter.
-    pub fn ledger_of(overrides: &Overrides) -> Result<PathBuf, ConfigError> {
+    pub fn ledger_of(overrides: &Overrides) -> Result<Location, ConfigError> {
         let named = overrides.config.is_some() || Path::new(DEFAULT_FILE).exists();
         if named {
-            return Ok(Config::load(overrides)?.ledger_path()?);
+            return Config::load(overrides)?.ledger();
         }
         let data_dir = overrides.data_dir.clone().map_or_else(default_data_dir, Ok)?;
-        Ok(crate::ledger::path_of_url(embedded::LEDGER_URL, &data_dir)?)
+        Ok(Location::of_url(embedded::LEDGER_URL, &data_dir)?)
     }
 }
 

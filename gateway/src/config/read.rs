@@ -123,18 +123,15 @@ const MOST_DAYS: i64 = 36_500;
 fn ledger(root: &Table<'_>) -> (Option<String>, Option<u64>) {
     let Some(table) = root.opt_table("ledger") else { return (None, None) };
     let url = table.opt_string("url");
-    if let Some(url) =
-        url.as_deref().filter(|url| !url.starts_with("sqlite:") || url.len() == "sqlite:".len())
-    {
-        let message = match url.split_once(':') {
-            Some(("postgres" | "postgresql", _)) => "PostgreSQL ledgers are not supported yet".to_owned(),
-            _ => format!("{url:?} is not a ledger"),
-        };
-        table.problem(
-            "url",
-            message,
-            Some("write \"sqlite:FILE\", relative to the data directory".to_owned()),
-        );
+    let known = |url: &str| {
+        let file = url.strip_prefix("sqlite:").is_some_and(|file| !file.is_empty());
+        file || url.starts_with("postgres://")
+            || url.starts_with("postgresql://")
+            || SecretRef::parse(url).is_some()
+    };
+    if url.as_deref().is_some_and(|url| !known(url)) {
+        let help = "write \"sqlite:FILE\", relative to the data directory, or \"postgres://…\", best as \"env:NAME\"";
+        table.problem("url", "`url` is not that of a ledger", Some(help.to_owned()));
     }
     let keep_days = table.opt_integer("keep_days", 1..=MOST_DAYS).and_then(|days| u64::try_from(days).ok());
     table.finish();

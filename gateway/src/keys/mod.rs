@@ -127,7 +127,7 @@ impl Keys {
     ///
     /// # Errors
     /// [`KeyError::Ledger`] if the store cannot be read; the keys in force stay as they were.
-    pub fn reload(&self, store: &KeyStore) -> Result<usize, KeyError> {
+    pub fn reload(&self, store: &mut KeyStore) -> Result<usize, KeyError> {
         let rows = store.list()?;
         let count = rows.len();
         let fresh: std::collections::HashSet<SecretHash> = rows.iter().map(|(hash, _)| *hash).collect();

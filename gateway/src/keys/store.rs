@@ -3,13 +3,13 @@
 //! Each change raises `keys_generation` in the same transaction, so a gateway sees with one cheap read whether
 //! it has to look again. A revoked key keeps its row: receipts name it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rusqlite::{Connection, Row, TransactionBehavior, params};
 
 use super::secret::{Secret, SecretHash};
 use super::{KeyError, KeyRecord};
-use crate::ledger::{self, LedgerError};
+use crate::ledger::{self, LedgerError, Location, ServerKeys};
 
 const COLUMNS: &str = "id, hash, name, owner, team, tags, models, created_ms, expires_ms, revoked_ms";
 
@@ -31,10 +31,18 @@ pub struct NewKey {
 }
 
 /// The keys table, opened for the `keys` commands.
-#[derive(Debug)]
-pub struct KeyStore {
-    path: PathBuf,
-    db: Connection,
+pub struct KeyStore(Kept);
+
+/// Where keys are kept.
+enum Kept {
+    File { path: PathBuf, db: Connection },
+    Server(ServerKeys),
+}
+
+impl std::fmt::Debug for KeyStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyStore").finish_non_exhaustive()
+    }
 }
 
 impl KeyStore {
@@ -42,16 +50,22 @@ impl KeyStore {
     ///
     /// # Errors
     /// [`KeyError::Ledger`] naming the file and the way out.
-    pub fn open(path: &Path) -> Result<KeyStore, KeyError> {
-        Ok(KeyStore { path: path.to_owned(), db: ledger::writable(path)? })
+    pub fn open(location: &Location) -> Result<KeyStore, KeyError> {
+        Ok(KeyStore(match location {
+            Location::File(path) => Kept::File { path: path.clone(), db: ledger::writable(path)? },
+            Location::Server(url) => Kept::Server(ServerKeys::open(url)?),
+        }))
     }
 
     /// Opens the ledger's keys for reading.
     ///
     /// # Errors
     /// [`KeyError::Ledger`], also where there is no ledger yet.
-    pub fn read(path: &Path) -> Result<KeyStore, KeyError> {
-        Ok(KeyStore { path: path.to_owned(), db: ledger::readable(path)? })
+    pub fn read(location: &Location) -> Result<KeyStore, KeyError> {
+        Ok(KeyStore(match location {
+            Location::File(path) => Kept::File { path: path.clone(), db: ledger::readable(path)? },
+            Location::Server(url) => Kept::Server(ServerKeys::open(url)?),
+        }))
     }
 
     /// Makes a key; the secret is in the answer and nowhere else.
@@ -74,8 +88,15 @@ impl KeyStore {
             expires_at_ms: new.expires_at_ms,
             revoked_at_ms: None,
         };
-        let explained = |error| KeyError::Ledger(ledger::explain(&self.path, error));
-        let step = self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explained)?;
+        let (path, db) = match &mut self.0 {
+            Kept::Server(keys) => {
+                keys.create(&record, &hash)?;
+                return Ok((record, secret));
+            }
+            Kept::File { path, db } => (path, db),
+        };
+        let explained = |error| KeyError::Ledger(ledger::explain(path, error));
+        let step = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explained)?;
         let taken: bool = step
             .query_row(
                 "SELECT count(*) > 0 FROM keys WHERE name = ?1 AND revoked_ms IS NULL",
@@ -111,8 +132,12 @@ impl KeyStore {
     /// # Errors
     /// [`KeyError::NoSuchKey`] if there is none.
     pub fn revoke(&mut self, id_or_name: &str, now_ms: u64) -> Result<KeyRecord, KeyError> {
-        let explained = |error| KeyError::Ledger(ledger::explain(&self.path, error));
-        let step = self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explained)?;
+        let (path, db) = match &mut self.0 {
+            Kept::Server(keys) => return keys.revoke(id_or_name, now_ms),
+            Kept::File { path, db } => (path, db),
+        };
+        let explained = |error| KeyError::Ledger(ledger::explain(path, error));
+        let step = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explained)?;
         let changed = step
             .execute(
                 "UPDATE keys SET revoked_ms = ?2 WHERE (id = ?1 OR name = ?1) AND revoked_ms IS NULL",
@@ -140,10 +165,13 @@ impl KeyStore {
     ///
     /// # Errors
     /// [`KeyError::Ledger`] if the file cannot be read.
-    pub fn list(&self) -> Result<Vec<(SecretHash, KeyRecord)>, KeyError> {
-        let explained = |error| KeyError::Ledger(ledger::explain(&self.path, error));
-        let mut query = self
-            .db
+    pub fn list(&mut self) -> Result<Vec<(SecretHash, KeyRecord)>, KeyError> {
+        let (path, db) = match &mut self.0 {
+            Kept::Server(keys) => return keys.list(),
+            Kept::File { path, db } => (path, db),
+        };
+        let explained = |error| KeyError::Ledger(ledger::explain(path, error));
+        let mut query = db
             .prepare_cached(&format!("SELECT {COLUMNS} FROM keys ORDER BY created_ms, id"))
             .map_err(explained)?;
         let rows = query.query_map([], read).map_err(explained)?;
@@ -154,11 +182,14 @@ impl KeyStore {
     ///
     /// # Errors
     /// [`KeyError::Ledger`] if the file cannot be read.
-    pub fn generation(&self) -> Result<i64, KeyError> {
-        self.db
-            .prepare_cached("SELECT value FROM meta WHERE name = 'keys_generation'")
+    pub fn generation(&mut self) -> Result<i64, KeyError> {
+        let (path, db) = match &mut self.0 {
+            Kept::Server(keys) => return keys.generation(),
+            Kept::File { path, db } => (path, db),
+        };
+        db.prepare_cached("SELECT value FROM meta WHERE name = 'keys_generation'")
             .and_then(|mut query| query.query_row([], |row| row.get(0)))
-            .map_err(|error| KeyError::Ledger(ledger::explain(&self.path, error)))
+            .map_err(|error| KeyError::Ledger(ledger::explain(path, error)))
     }
 }
 

@@ -84,6 +84,7 @@ impl Errand<'_> {
         let nobody = std::collections::BTreeMap::new();
         let spender =
             Spender { key: None, team: None, tags: &nobody, run: None, learning: Some(&self.policy.name) };
+        self.app.lease(self.app.budgets.wants(&spender, self.worst, now_ms())).await;
         let hold = self
             .app
             .budgets

@@ -83,7 +83,8 @@ pub enum LedgerError {
     },
     /// `[ledger] url` of a kind this release cannot use.
     #[error(
-        "the ledger url {url:?} is not supported\n    help: write \"sqlite:FILE\", relative to the data directory"
+        "the ledger url {url:?} is not supported\n    help: write \"sqlite:FILE\", relative to the data directory, or \
+         \"postgres://USER:PASSWORD@HOST/DATABASE\", best as \"env:NAME\" or \"file:PATH\""
     )]
     Url {
         /// The url as written.
@@ -121,6 +122,29 @@ pub enum LedgerError {
     /// The writer has stopped.
     #[error("the ledger is closed")]
     Closed,
+    /// A server that cannot be connected to.
+    #[error(
+        "the ledger {location} cannot be reached: {}\n    help: check [ledger] url, and that the database is there and takes \
+         connections from here", told(.source)
+    )]
+    Unreachable {
+        /// The ledger, without its password.
+        location: String,
+        /// What the connection said.
+        source: postgres::Error,
+    },
+    /// A server's database failed.
+    #[error("the ledger's PostgreSQL failed: {}", told(.0))]
+    Server(#[from] postgres::Error),
+    /// The other gateways took this one for dead, and what it had leased is theirs.
+    #[error("this gateway was cut off from the ledger for too long, and is signing on again")]
+    Expired,
+    /// What only a file can do.
+    #[error("the ledger {location} is not a file, and this is not done in a server yet")]
+    NoFile {
+        /// The ledger.
+        location: String,
+    },
     /// Any other database failure.
     #[error("the ledger's database failed: {0}")]
     Database(#[from] rusqlite::Error),
@@ -141,5 +165,14 @@ impl LedgerError {
             LedgerError::Database(error) => super::explain(path, error),
             other => other,
         }
+    }
+}
+
+/// What PostgreSQL said, without where in its source.
+fn told(error: &postgres::Error) -> String {
+    match (error.as_db_error(), std::error::Error::source(error)) {
+        (Some(db), _) => format!("{} ({})", db.message(), db.code().code()),
+        (None, Some(cause)) => format!("{error}: {cause}"),
+        (None, None) => error.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! The ledger: every hold and every receipt, in one SQLite file that survives `kill -9`.
+//! The ledger: every hold and every receipt, in one SQLite file that survives `kill -9`, or in PostgreSQL.
 //!
 //! One thread owns the connection and commits in groups (`writer`); handles send to it through a bounded
 //! queue, so a slow disk slows requests down instead of filling memory. A settle that returned is in the
@@ -9,19 +9,23 @@ mod batch;
 mod chain;
 mod error;
 mod fold;
+mod lessor;
+mod location;
 mod open;
 mod outcome;
+mod postgres;
 mod prune;
 mod reader;
 mod record;
 mod recovery;
 mod report;
 mod schema;
+mod store;
 mod unwritten;
 mod verify;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -33,9 +37,11 @@ pub use asked::Asked;
 pub use batch::End;
 pub use chain::Link;
 pub use error::LedgerError;
-pub use open::path_of_url;
+pub use lessor::Lessor;
+pub use location::Location;
 pub(crate) use open::{explain, readable, writable};
 pub use outcome::{Judged, Promotion, Source, Tally};
+pub(crate) use postgres::ServerKeys;
 pub use prune::{Forget, prune};
 pub use reader::Reader;
 pub use record::{Account, Attempt, HoldRow, Receipt, ReceiptStatus, Timings};
@@ -45,12 +51,15 @@ pub use unwritten::Unwritten;
 pub use verify::Verdict;
 
 use batch::Change;
+use store::{FileStore, Store};
 use writer::{Message, Shared, Writer};
 
 /// A handle to the ledger's writer; clones share it.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    path: Arc<PathBuf>,
+    location: Arc<Location>,
+    /// What this gateway is called where several write.
+    gateway: Option<Arc<str>>,
     queue: mpsc::Sender<Message>,
     shared: Arc<Shared>,
 }
@@ -61,29 +70,47 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`], each variant naming the file and the way out.
-    pub fn open(path: &Path) -> Result<(Ledger, Recovery), LedgerError> {
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)
-                .map_err(|source| LedgerError::ReadOnly { path: path.to_owned(), source })?;
-        }
-        let lock = open::Lock::take(path)?;
-        let mut db = open::writable(path)?;
-        let recovery = recovery::recover(&mut db, now_ms()).map_err(|error| error.at(path))?;
+    pub fn open(location: &Location) -> Result<(Ledger, Recovery), LedgerError> {
+        let mut gateway = None;
+        let (store, recovery): (Box<dyn Store>, Recovery) = match location {
+            Location::File(path) => {
+                let (store, recovery) = open_file(path)?;
+                (Box::new(store), recovery)
+            }
+            Location::Server(url) => {
+                let (store, recovery) = postgres::open(url)?;
+                gateway = Some(Arc::from(store.gateway()));
+                (Box::new(store), recovery)
+            }
+        };
         let shared = Arc::new(Shared::default());
         let (queue, messages) = mpsc::channel(writer::QUEUE);
-        let folding = fold::Folding::start(path)?;
-        let writer =
-            Writer::new(db, lock, folding, Arc::clone(&shared), messages).map_err(|error| error.at(path))?;
-        let io = |source| LedgerError::Io { path: path.to_owned(), source };
+        let writer = Writer::new(store, Arc::clone(&shared), messages)?;
+        let io = |source| LedgerError::Io { path: location.to_string().into(), source };
         let work = move || writer.run();
         std::thread::Builder::new().name("ledger".to_owned()).spawn(work).map_err(io)?;
-        Ok((Ledger { path: Arc::new(path.to_owned()), queue, shared }, recovery))
+        Ok((Ledger { location: Arc::new(location.clone()), gateway, queue, shared }, recovery))
     }
 
-    /// The ledger's file.
+    /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Who leases budgets to this gateway, where several share them.
+    #[must_use]
+    pub fn lessor(&self) -> Option<Lessor> {
+        match (self.location.as_ref(), &self.gateway) {
+            (Location::Server(url), Some(gateway)) => Some(Lessor::new(url, gateway)),
+            _ => None,
+        }
+    }
+
+    /// Whether a hold has to be on record before an engine is called, because others take over what this gateway leaves.
+    #[must_use]
+    pub fn holds_first(&self) -> bool {
+        self.gateway.is_some()
     }
 
     /// Receipts in the file, those of earlier runs included.
@@ -206,6 +233,19 @@ impl Ledger {
             Err(_) => tracing::error!("a receipt came after the ledger was closed"),
         }
     }
+}
+
+fn open_file(path: &Path) -> Result<(FileStore, Recovery), LedgerError> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)
+            .map_err(|source| LedgerError::ReadOnly { path: path.to_owned(), source })?;
+    }
+    let lock = open::Lock::take(path)?;
+    let mut db = open::writable(path)?;
+    let recovery = recovery::recover(&mut db, now_ms()).map_err(|error| error.at(path))?;
+    let folding = fold::Folding::start(path)?;
+    let store = FileStore::new(db, lock, folding).map_err(|error| error.at(path))?;
+    Ok((store, recovery))
 }
 
 /// A change on its way into the file. Dropping it changes nothing about that.

@@ -21,7 +21,7 @@ const BUSY_WAIT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// [`LedgerError::Url`] for anything but `sqlite:FILE`.
-pub fn path_of_url(url: &str, data_dir: &Path) -> Result<PathBuf, LedgerError> {
+pub(super) fn path_of_url(url: &str, data_dir: &Path) -> Result<PathBuf, LedgerError> {
     match url.strip_prefix("sqlite:").map(|file| file.strip_prefix("//").unwrap_or(file)) {
         Some(file) if !file.is_empty() => Ok(data_dir.join(file)),
         _ => Err(LedgerError::Url { url: url.to_owned() }),

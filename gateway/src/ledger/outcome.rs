@@ -11,7 +11,7 @@ use tollgate_router::{Abilities, Choice};
 
 use super::batch::signed;
 use super::error::LedgerError;
-use super::reader::Reader;
+use super::reader::{Database, Reader};
 use super::record::Receipt;
 
 /// Who judged an answer.
@@ -27,6 +27,15 @@ pub enum Source {
 }
 
 impl Source {
+    /// Reads the word in the ledger.
+    pub(super) fn read(word: &str) -> Source {
+        match word {
+            "feedback" => Source::Feedback,
+            "judge" => Source::Judge,
+            _ => Source::Shadow,
+        }
+    }
+
     /// The word in the ledger and on metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -123,8 +132,11 @@ impl Reader {
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read.
     pub fn receipt(&self, request_id: &str) -> Result<Option<Receipt>, LedgerError> {
-        let body: Option<String> = self
-            .db()
+        let db = match self.database() {
+            Database::Server(server) => return server.receipt(request_id),
+            Database::File(db) => db,
+        };
+        let body: Option<String> = db
             .prepare_cached("SELECT body FROM receipts WHERE request_id = ?1")?
             .query_row([request_id], |row| row.get(0))
             .optional()?;
@@ -136,10 +148,14 @@ impl Reader {
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read.
     pub fn judged(&self, newest: usize) -> Result<Vec<Judged>, LedgerError> {
-        if !has(self.db(), "outcomes")? {
+        let db = match self.database() {
+            Database::Server(server) => return server.judged(newest),
+            Database::File(db) => db,
+        };
+        if !has(db, "outcomes")? {
             return Ok(Vec::new());
         }
-        let mut query = self.db().prepare(
+        let mut query = db.prepare(
             "SELECT request_id, at_ms, policy, model, source, good, propensity, choice FROM outcomes \
              ORDER BY seq DESC LIMIT ?1",
         )?;
@@ -152,11 +168,7 @@ impl Reader {
                 at_ms: row.get::<_, i64>(1)?.unsigned_abs(),
                 policy: row.get(2)?,
                 model: row.get(3)?,
-                source: match row.get::<_, String>(4)?.as_str() {
-                    "feedback" => Source::Feedback,
-                    "judge" => Source::Judge,
-                    _ => Source::Shadow,
-                },
+                source: Source::read(&row.get::<_, String>(4)?),
                 good: row.get(5)?,
                 propensity: row.get(6)?,
                 choice: choice.map(|choice| serde_json::from_str(&choice)).transpose()?,
@@ -171,12 +183,15 @@ impl Reader {
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read.
     pub fn tallies(&self) -> Result<Vec<Tally>, LedgerError> {
-        if !has(self.db(), "outcomes")? {
+        let db = match self.database() {
+            Database::Server(server) => return server.tallies(),
+            Database::File(db) => db,
+        };
+        if !has(db, "outcomes")? {
             return Ok(Vec::new());
         }
-        let mut query = self
-            .db()
-            .prepare("SELECT model, source, good, count(*) FROM outcomes GROUP BY 1, 2, 3 ORDER BY 1")?;
+        let mut query =
+            db.prepare("SELECT model, source, good, count(*) FROM outcomes GROUP BY 1, 2, 3 ORDER BY 1")?;
         let mut rows = query.query([])?;
         let mut tallies: Vec<Tally> = Vec::new();
         while let Some(row) = rows.next()? {
@@ -197,11 +212,14 @@ impl Reader {
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read.
     pub fn promotion(&self) -> Result<Option<Promotion>, LedgerError> {
-        if !has(self.db(), "promotions")? {
+        let db = match self.database() {
+            Database::Server(server) => return server.promotion(),
+            Database::File(db) => db,
+        };
+        if !has(db, "promotions")? {
             return Ok(None);
         }
-        let row = self
-            .db()
+        let row = db
             .query_row(
                 "SELECT at_ms, configured, abilities, trial FROM promotions ORDER BY id DESC LIMIT 1",
                 [],

@@ -4,14 +4,13 @@
 //! costs, so that sums and reports by model, engine, team, route or time stay true. Runs and keys that are forgotten get other
 //! names in the windows they were counted in. A gateway may be running.
 
-use std::path::Path;
-
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use tollgate_policies::Usd;
 
 use super::batch::signed;
 use super::error::LedgerError;
+use super::location::Location;
 use super::open;
 use super::record::{Account, Receipt};
 
@@ -54,7 +53,8 @@ impl Tombstone {
 ///
 /// # Errors
 /// [`LedgerError`]; [`LedgerError::LiveKey`] for a key that still works, whose budgets would begin anew.
-pub fn prune(path: &Path, forget: &Forget, now_ms: u64) -> Result<u64, LedgerError> {
+pub fn prune(location: &Location, forget: &Forget, now_ms: u64) -> Result<u64, LedgerError> {
+    let path = location.file()?;
     let mut db = open::writable(path)?;
     let (column, value, name) = match forget {
         Forget::Before(at_ms) => return prune_old(&mut db, *at_ms, now_ms).map_err(|error| error.at(path)),

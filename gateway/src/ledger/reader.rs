@@ -2,7 +2,7 @@
 //! sees the ledger as of one moment.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -11,15 +11,30 @@ use serde_json::value::RawValue;
 use super::batch::signed;
 use super::chain::Link;
 use super::error::LedgerError;
+use super::location::Location;
 use super::open;
+use super::postgres::ServerReader;
 use super::prune::Tombstone;
 use super::record::Receipt;
 
 /// A ledger opened for reading.
-#[derive(Debug)]
 pub struct Reader {
-    path: PathBuf,
-    db: Connection,
+    location: Location,
+    database: Database,
+}
+
+/// What a ledger is read from.
+pub(super) enum Database {
+    /// A file.
+    File(Connection),
+    /// A server.
+    Server(ServerReader),
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("location", &self.location).finish_non_exhaustive()
+    }
 }
 
 /// One line of an export. `receipt` is byte for byte what was hashed.
@@ -35,18 +50,24 @@ impl Reader {
     ///
     /// # Errors
     /// [`LedgerError`] naming the file and the way out.
-    pub fn open(path: &Path) -> Result<Reader, LedgerError> {
-        Ok(Reader { path: path.to_owned(), db: open::readable(path)? })
+    pub fn open(location: &Location) -> Result<Reader, LedgerError> {
+        let database = match location {
+            Location::File(path) => Database::File(open::readable(path)?),
+            Location::Server(url) => Database::Server(ServerReader::open(url)?),
+        };
+        Ok(Reader { location: location.clone(), database })
     }
 
-    pub(super) fn db(&self) -> &Connection {
-        &self.db
+    pub(super) fn database(&self) -> &Database {
+        &self.database
     }
 
-    /// The ledger's file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// An error as what it means for this ledger.
+    pub(super) fn explained(&self, error: LedgerError) -> LedgerError {
+        match &self.location {
+            Location::File(path) => error.at(path),
+            Location::Server(_) => error,
+        }
     }
 
     /// Calls `each` with every receipt in order that is not pruned: its number, its canonical text, its link of the chain.
@@ -58,7 +79,11 @@ impl Reader {
         since_ms: Option<u64>,
         mut each: impl FnMut(i64, &str, Link) -> Result<(), LedgerError>,
     ) -> Result<(), LedgerError> {
-        let mut query = self.db.prepare(&format!(
+        let db = match &self.database {
+            Database::Server(server) => return server.each_receipt(since_ms, &mut each),
+            Database::File(db) => db,
+        };
+        let mut query = db.prepare(&format!(
             "SELECT seq, body, hash FROM receipts WHERE at_ms >= ?1 AND body NOT LIKE '{}%' ORDER BY seq",
             Tombstone::PREFIX
         ))?;

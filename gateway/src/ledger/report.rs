@@ -12,7 +12,7 @@ use tollgate_policies::Usd;
 
 use super::batch::signed;
 use super::error::LedgerError;
-use super::reader::Reader;
+use super::reader::{Database, Reader};
 use super::record::Receipt;
 
 /// What receipts can be grouped by.
@@ -71,6 +71,12 @@ impl FromStr for Dimension {
 }
 
 impl Dimension {
+    /// Whether it is a span of time: those read from the first to the last, everything else from the dearest to the cheapest.
+    #[must_use]
+    pub fn is_time(&self) -> bool {
+        matches!(self, Dimension::Day | Dimension::Hour)
+    }
+
     /// The heading of its column.
     #[must_use]
     pub fn heading(&self) -> String {
@@ -178,7 +184,11 @@ impl Reader {
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read.
     pub fn speeds(&self, since_ms: Option<u64>, until_ms: Option<u64>) -> Result<Vec<Speed>, LedgerError> {
-        let mut query = self.db().prepare(
+        let db = match self.database() {
+            Database::Server(server) => return server.speeds(since_ms, until_ms),
+            Database::File(db) => db,
+        };
+        let mut query = db.prepare(
             "SELECT model, sum(completion_tokens), sum(json_extract(body, '$.timings.total_ms')) FROM receipts \
              WHERE at_ms >= ?1 AND at_ms < ?2 AND completion_tokens > 0 AND json_extract(body, '$.timings') NOT NULL \
              GROUP BY model",
@@ -196,8 +206,12 @@ impl Reader {
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read.
     pub fn hours(&self, since_ms: u64, until_ms: u64) -> Result<[f64; 24], LedgerError> {
+        let db = match self.database() {
+            Database::Server(server) => return server.hours(since_ms, until_ms),
+            Database::File(db) => db,
+        };
         let mut hours = [0.0; 24];
-        let mut query = self.db().prepare(
+        let mut query = db.prepare(
             "SELECT at_ms / 3600000 % 24, count(*) FROM receipts WHERE at_ms >= ?1 AND at_ms < ?2 GROUP BY 1",
         )?;
         let mut rows = query.query([signed(since_ms), signed(until_ms)])?;
@@ -215,7 +229,11 @@ impl Reader {
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read.
     pub fn report(&self, question: &Question) -> Result<Report, LedgerError> {
-        let lines = grouped(self.db(), question).map_err(|error| error.at(self.path()))?;
+        let lines = match self.database() {
+            Database::Server(server) => server.lines(question),
+            Database::File(db) => grouped(db, question),
+        };
+        let lines = lines.map_err(|error| self.explained(error))?;
         let mut report = Report { lines, total: Line::default() };
         let sum = |add: fn(&Line) -> Usd| {
             report.lines.iter().fold(Usd::ZERO, |sum, line| sum.saturating_add(add(line)))
@@ -247,8 +265,7 @@ fn grouped(db: &Connection, question: &Question) -> Result<Vec<Line>, LedgerErro
         columns.push_str(", ");
     }
     let count = question.by.len();
-    // Times read from the first to the last, everything else from the dearest to the cheapest.
-    let time = question.by.iter().position(|by| matches!(by, Dimension::Day | Dimension::Hour));
+    let time = question.by.iter().position(Dimension::is_time);
     let order = time.map_or_else(|| "cost DESC, 1".to_owned(), |place| (place + 1).to_string());
     let group: Vec<String> = (1..=count).map(|number| number.to_string()).collect();
     let group = if count == 0 { "'all'".to_owned() } else { group.join(", ") };

@@ -7,10 +7,11 @@ use rusqlite::{Connection, Row};
 use serde::Serialize;
 use tollgate_policies::Usd;
 
+use super::batch::signed;
 use super::chain::Link;
 use super::error::LedgerError;
 use super::prune::Tombstone;
-use super::reader::Reader;
+use super::reader::{Database, Reader};
 use super::record::{Account, HoldRow, Receipt};
 
 /// Problems told in full; beyond them only the number grows.
@@ -44,7 +45,7 @@ impl Verdict {
         self.problems == 0
     }
 
-    fn problem(&mut self, text: impl FnOnce() -> String) {
+    pub(super) fn problem(&mut self, text: impl FnOnce() -> String) {
         self.problems += 1;
         if self.told.len() < TOLD {
             self.told.push(text());
@@ -58,196 +59,274 @@ impl Reader {
     /// # Errors
     /// [`LedgerError`] if it cannot be read; what is wrong with its contents is in the verdict.
     pub fn verify(&self, expected: Option<&str>) -> Result<Verdict, LedgerError> {
-        let db = self.db();
+        let db = match self.database() {
+            Database::Server(server) => return server.verify(expected),
+            Database::File(db) => db,
+        };
         // One read transaction, so that a gateway writing meanwhile does not make the parts disagree.
         db.execute_batch("BEGIN")?;
-        let verdict = verify(db, expected).map_err(|error| error.at(self.path()));
+        let verdict = verify(db, expected).map_err(|error| self.explained(error));
         db.execute_batch("COMMIT")?;
         verdict
     }
 }
 
 fn verify(db: &Connection, expected: Option<&str>) -> Result<Verdict, LedgerError> {
-    let mut verdict = Verdict::default();
+    let mut walk = Walk::new(expected);
     let check: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if check != "ok" {
-        verdict.problem(|| format!("the file is damaged: {check}"));
+        walk.verdict.problem(|| format!("the file is damaged: {check}"));
     }
-    let spent = receipts(db, &mut verdict, expected)?;
-    sums(db, &mut verdict, &spent)?;
-    limits(db, &mut verdict, spent)?;
-    Ok(verdict)
-}
-
-/// Walks the chain; returns what the receipts say was spent in each window.
-fn receipts(
-    db: &Connection,
-    verdict: &mut Verdict,
-    expected: Option<&str>,
-) -> Result<HashMap<Account, Usd>, LedgerError> {
-    let mut spent: HashMap<Account, Usd> = HashMap::new();
-    let mut link = Link::START;
-    let mut seen = expected.is_none();
-    let mut query = db.prepare(
-        "SELECT seq, body, hash, request_id, at_ms, key, team, run, tags, policy, route, selected, model, engine, \
-         status, prompt_tokens, completion_tokens, cost_nanos, baseline_nanos, saved_nanos FROM receipts ORDER BY seq",
-    )?;
+    let mut query = db.prepare(&format!("SELECT {} FROM receipts ORDER BY seq", Stored::COLUMNS))?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
-        let seq: i64 = row.get(0)?;
-        let body: String = row.get(1)?;
-        verdict.receipts += 1;
-        let stored = row.get_ref(2)?.as_blob().ok().and_then(Link::from_slice);
-        if let Some(stone) = Tombstone::read(&body) {
-            verdict.pruned += 1;
-            if stone.cost != Usd::from_nanos(row.get(17)?) {
-                verdict.problem(|| {
-                    format!("receipt {seq}: column cost_nanos does not agree with what was kept")
-                });
-            }
-            for account in stone.accounts {
-                let sum = spent.entry(account).or_default();
-                *sum = sum.saturating_add(stone.cost);
-            }
-            link = stored.unwrap_or(link);
-            seen = seen || expected.is_some_and(|head| head.eq_ignore_ascii_case(&link.to_string()));
-            continue;
-        }
-        link = link.next(body.as_bytes());
-        if stored != Some(link) {
-            verdict.problem(|| {
-                format!("receipt {seq}: the chain breaks here (changed, removed or inserted rows)")
-            });
-            // Go on from what is stored: one break is one problem, not one for every later receipt.
-            link = stored.unwrap_or(link);
-        }
-        seen = seen || expected.is_some_and(|head| head.eq_ignore_ascii_case(&link.to_string()));
-        match serde_json::from_str::<Receipt>(&body) {
-            Ok(receipt) => {
-                if let Some(column) = changed_column(row, &receipt)? {
-                    verdict.problem(|| {
-                        format!("receipt {seq}: column {column} does not agree with the receipt")
-                    });
-                }
-                for account in receipt.accounts {
-                    let sum = spent.entry(account).or_default();
-                    *sum = sum.saturating_add(receipt.cost);
-                }
-            }
-            Err(error) => verdict.problem(|| format!("receipt {seq}: unreadable: {error}")),
-        }
+        walk.take(&stored(row)?)?;
     }
-    if !seen {
-        verdict.problem(|| {
-            "no receipt has the --head given: receipts after or before it were cut off".to_owned()
-        });
-    }
-    verdict.head = link.to_string();
-    Ok(spent)
-}
-
-/// The first column that says something else than the receipt's body.
-fn changed_column(row: &Row<'_>, receipt: &Receipt) -> Result<Option<&'static str>, LedgerError> {
-    let unsigned = |index: usize| row.get::<_, i64>(index).map(|n| u64::try_from(n).unwrap_or(u64::MAX));
-    let text = |index: usize| row.get::<_, String>(index);
-    let maybe = |index: usize| row.get::<_, Option<String>>(index);
-    let money = |index: usize| row.get::<_, i64>(index).map(Usd::from_nanos);
-    let agrees = [
-        ("request_id", text(3)? == receipt.request_id),
-        ("at_ms", unsigned(4)? == receipt.at_ms),
-        ("key", maybe(5)? == receipt.key),
-        ("team", maybe(6)? == receipt.team),
-        ("run", maybe(7)? == receipt.run),
-        ("tags", text(8)? == serde_json::to_string(&receipt.tags)?),
-        ("policy", text(9)? == receipt.policy_name),
-        ("route", text(10)? == receipt.route),
-        ("selected", text(11)? == receipt.selected),
-        ("model", text(12)? == receipt.model),
-        ("engine", text(13)? == receipt.engine),
-        ("status", text(14)? == receipt.status.as_str()),
-        ("prompt_tokens", unsigned(15)? == receipt.usage.prompt_tokens),
-        ("completion_tokens", unsigned(16)? == receipt.usage.completion_tokens),
-        ("cost_nanos", money(17)? == receipt.cost),
-        ("baseline_nanos", money(18)? == receipt.baseline_cost),
-        ("saved_nanos", money(19)? == receipt.saved),
-    ];
-    Ok(agrees.into_iter().find(|(_, same)| !same).map(|(column, _)| column))
-}
-
-/// The running sums against the receipts.
-fn sums(db: &Connection, verdict: &mut Verdict, spent: &HashMap<Account, Usd>) -> Result<(), LedgerError> {
     let mut query = db.prepare("SELECT budget, subject, window_start_ms, settled_nanos FROM windows")?;
-    let mut rows = query.query([])?;
-    let mut found = 0;
-    while let Some(row) = rows.next()? {
+    let windows = query.query_map([], |row| {
         let account = Account {
             budget: row.get(0)?,
             subject: row.get(1)?,
             window_start_ms: u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0),
         };
-        let stored = Usd::from_nanos(row.get(3)?);
-        let real = spent.get(&account).copied();
-        found += usize::from(real.is_some());
-        if real != Some(stored) {
-            let real = real.unwrap_or_default();
-            verdict.problem(|| {
-                format!("{}: the window's sum is {stored} USD, its receipts say {real} USD", told(&account))
-            });
-        }
-    }
-    if found < spent.len() {
-        let missing = spent.len() - found;
-        verdict.problem(|| format!("{missing} budget windows have receipts but no sum"));
-    }
-    Ok(())
-}
-
-/// Settled and held money of every window against the highest limit that was in force during it.
-fn limits(db: &Connection, verdict: &mut Verdict, settled: HashMap<Account, Usd>) -> Result<(), LedgerError> {
-    let mut held: HashMap<Account, Usd> = HashMap::new();
+        Ok((account, Usd::from_nanos(row.get(3)?)))
+    })?;
+    let windows = windows.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut query = db.prepare("SELECT body FROM holds")?;
-    for body in query.query_map([], |row| row.get::<_, String>(0))? {
-        let hold: HoldRow = serde_json::from_str(&body?)?;
-        verdict.holds += 1;
-        for account in hold.accounts {
-            let sum = held.entry(account).or_default();
-            *sum = sum.saturating_add(hold.amount);
-        }
-    }
+    let holds = query.query_map([], |row| row.get::<_, String>(0))?;
+    let holds =
+        holds.map(|body| Ok(serde_json::from_str(&body?)?)).collect::<Result<Vec<HoldRow>, LedgerError>>()?;
     let mut query = db.prepare("SELECT budget, from_ms, limit_nanos FROM limits ORDER BY id")?;
-    let mut history: HashMap<String, Vec<(u64, Usd)>> = HashMap::new();
-    for row in query
-        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?
-    {
-        let (budget, from, nanos) = row?;
-        let from = u64::try_from(from).unwrap_or(0);
-        history.entry(budget).or_default().push((from, Usd::from_nanos(nanos)));
-    }
-    let mut accounts: Vec<&Account> = settled.keys().chain(held.keys()).collect();
-    accounts.sort_unstable();
-    accounts.dedup();
-    for account in accounts {
-        let Some(limit) = history.get(&account.budget).and_then(|all| highest(all, account.window_start_ms))
-        else {
-            verdict.unlimited_windows += 1;
-            continue;
-        };
-        verdict.windows += 1;
-        let (settled, held) = (sum_of(&settled, account), sum_of(&held, account));
-        if settled.saturating_add(held) > limit {
-            verdict.problem(|| {
-                format!(
-                    "{}: settled {settled} + held {held} USD is above the limit {limit} USD",
-                    told(account)
-                )
-            });
-        }
-    }
-    Ok(())
+    let limits = query.query_map([], |row| {
+        Ok(Limit {
+            budget: row.get(0)?,
+            from_ms: u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
+            limit: Usd::from_nanos(row.get(2)?),
+        })
+    })?;
+    Ok(walk.end(&windows, &holds, limits.collect::<rusqlite::Result<_>>()?))
 }
 
-fn sum_of(sums: &HashMap<Account, Usd>, account: &Account) -> Usd {
-    sums.get(account).copied().unwrap_or_default()
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let number = |index: usize| row.get::<_, i64>(index);
+    Ok(Stored {
+        seq: row.get(0)?,
+        body: row.get(1)?,
+        hash: row.get_ref(2)?.as_blob().ok().and_then(Link::from_slice),
+        texts: [
+            row.get(3)?,
+            row.get(8)?,
+            row.get(9)?,
+            row.get(10)?,
+            row.get(11)?,
+            row.get(12)?,
+            row.get(13)?,
+            row.get(14)?,
+        ],
+        maybe: [row.get(5)?, row.get(6)?, row.get(7)?],
+        numbers: [number(4)?, number(15)?, number(16)?, number(17)?, number(18)?, number(19)?],
+    })
+}
+
+/// A receipt's row: the body, the hash, and the columns that repeat what reports group and filter by.
+pub(super) struct Stored {
+    pub(super) seq: i64,
+    pub(super) body: String,
+    pub(super) hash: Option<Link>,
+    /// `request_id`, `tags`, `policy`, `route`, `selected`, `model`, `engine`, `status`.
+    pub(super) texts: [String; 8],
+    /// `key`, `team`, `run`.
+    pub(super) maybe: [Option<String>; 3],
+    /// `at_ms`, `prompt_tokens`, `completion_tokens`, `cost_nanos`, `baseline_nanos`, `saved_nanos`.
+    pub(super) numbers: [i64; 6],
+}
+
+impl Stored {
+    /// What is selected of a receipt's row, in the order in which rows are read.
+    pub(super) const COLUMNS: &'static str = "seq, body, hash, request_id, at_ms, key, team, run, tags, policy, route, selected, model, \
+        engine, status, prompt_tokens, completion_tokens, cost_nanos, baseline_nanos, saved_nanos";
+
+    /// The first column that says something else than the receipt.
+    fn changed_column(&self, receipt: &Receipt) -> Result<Option<&'static str>, LedgerError> {
+        let tags = serde_json::to_string(&receipt.tags)?;
+        let texts: [(&str, &str); 8] = [
+            ("request_id", &receipt.request_id),
+            ("tags", &tags),
+            ("policy", &receipt.policy_name),
+            ("route", &receipt.route),
+            ("selected", &receipt.selected),
+            ("model", &receipt.model),
+            ("engine", &receipt.engine),
+            ("status", receipt.status.as_str()),
+        ];
+        let maybe = [("key", &receipt.key), ("team", &receipt.team), ("run", &receipt.run)];
+        let numbers = [
+            ("at_ms", signed(receipt.at_ms)),
+            ("prompt_tokens", signed(receipt.usage.prompt_tokens)),
+            ("completion_tokens", signed(receipt.usage.completion_tokens)),
+            ("cost_nanos", receipt.cost.nanos()),
+            ("baseline_nanos", receipt.baseline_cost.nanos()),
+            ("saved_nanos", receipt.saved.nanos()),
+        ];
+        let texts = self.texts.iter().zip(texts).map(|(stored, (column, said))| (column, stored == said));
+        let maybe = self.maybe.iter().zip(maybe).map(|(stored, (column, said))| (column, stored == said));
+        let numbers =
+            self.numbers.iter().zip(numbers).map(|(stored, (column, said))| (column, *stored == said));
+        Ok(texts.chain(maybe).chain(numbers).find(|(_, same)| !same).map(|(column, _)| column))
+    }
+}
+
+/// A budget's limit from a moment on.
+pub(super) struct Limit {
+    pub(super) budget: String,
+    pub(super) from_ms: u64,
+    pub(super) limit: Usd,
+}
+
+/// A walk along the chain, and what it has found.
+pub(super) struct Walk {
+    pub(super) verdict: Verdict,
+    link: Link,
+    expected: Option<String>,
+    seen: bool,
+    spent: HashMap<Account, Usd>,
+}
+
+impl Walk {
+    pub(super) fn new(expected: Option<&str>) -> Walk {
+        Walk {
+            verdict: Verdict::default(),
+            link: Link::START,
+            expected: expected.map(str::to_owned),
+            seen: expected.is_none(),
+            spent: HashMap::new(),
+        }
+    }
+
+    /// The next receipt.
+    pub(super) fn take(&mut self, row: &Stored) -> Result<(), LedgerError> {
+        let seq = row.seq;
+        self.verdict.receipts += 1;
+        if let Some(stone) = Tombstone::read(&row.body) {
+            self.verdict.pruned += 1;
+            if stone.cost.nanos() != row.numbers[3] {
+                self.verdict.problem(|| {
+                    format!("receipt {seq}: column cost_nanos does not agree with what was kept")
+                });
+            }
+            self.link = row.hash.unwrap_or(self.link);
+            self.spend(stone.accounts, stone.cost);
+        } else {
+            self.link = self.link.next(row.body.as_bytes());
+            if row.hash != Some(self.link) {
+                self.verdict.problem(|| {
+                    format!("receipt {seq}: the chain breaks here (changed, removed or inserted rows)")
+                });
+                // Go on from what is stored: one break is one problem, not one for every later receipt.
+                self.link = row.hash.unwrap_or(self.link);
+            }
+            match serde_json::from_str::<Receipt>(&row.body) {
+                Ok(receipt) => {
+                    if let Some(column) = row.changed_column(&receipt)? {
+                        self.verdict.problem(|| {
+                            format!("receipt {seq}: column {column} does not agree with the receipt")
+                        });
+                    }
+                    self.spend(receipt.accounts, receipt.cost);
+                }
+                Err(error) => self.verdict.problem(|| format!("receipt {seq}: unreadable: {error}")),
+            }
+        }
+        let link = self.link;
+        self.seen |= self.expected.as_ref().is_some_and(|head| head.eq_ignore_ascii_case(&link.to_string()));
+        Ok(())
+    }
+
+    fn spend(&mut self, accounts: Vec<Account>, cost: Usd) {
+        for account in accounts {
+            let sum = self.spent.entry(account).or_default();
+            *sum = sum.saturating_add(cost);
+        }
+    }
+
+    /// Compares what the receipts say with the windows' sums, and with the limits that were in force.
+    pub(super) fn end(
+        mut self,
+        windows: &[(Account, Usd)],
+        holds: &[HoldRow],
+        limits: Vec<Limit>,
+    ) -> Verdict {
+        if !self.seen {
+            self.verdict.problem(|| {
+                "no receipt has the --head given: receipts after or before it were cut off".to_owned()
+            });
+        }
+        self.verdict.head = self.link.to_string();
+        self.sums(windows);
+        self.limits(holds, limits);
+        self.verdict
+    }
+
+    /// The running sums against the receipts.
+    fn sums(&mut self, windows: &[(Account, Usd)]) {
+        let mut found = 0;
+        for (account, stored) in windows {
+            let real = self.spent.get(account).copied();
+            found += usize::from(real.is_some());
+            // A window that is only leased has a sum of nothing and no receipts.
+            if real.unwrap_or_default() != *stored {
+                let real = real.unwrap_or_default();
+                self.verdict.problem(|| {
+                    format!(
+                        "{}: the window's sum is {stored} USD, its receipts say {real} USD",
+                        told(account)
+                    )
+                });
+            }
+        }
+        if found < self.spent.len() {
+            let missing = self.spent.len() - found;
+            self.verdict.problem(|| format!("{missing} budget windows have receipts but no sum"));
+        }
+    }
+
+    /// Settled and held money of every window against the highest limit that was in force during it.
+    fn limits(&mut self, holds: &[HoldRow], limits: Vec<Limit>) {
+        let mut held: HashMap<&Account, Usd> = HashMap::new();
+        for hold in holds {
+            self.verdict.holds += 1;
+            for account in &hold.accounts {
+                let sum = held.entry(account).or_default();
+                *sum = sum.saturating_add(hold.amount);
+            }
+        }
+        let mut history: HashMap<String, Vec<(u64, Usd)>> = HashMap::new();
+        for Limit { budget, from_ms, limit } in limits {
+            history.entry(budget).or_default().push((from_ms, limit));
+        }
+        let mut accounts: Vec<&Account> = self.spent.keys().chain(held.keys().copied()).collect();
+        accounts.sort_unstable();
+        accounts.dedup();
+        for account in accounts {
+            let Some(limit) =
+                history.get(&account.budget).and_then(|all| highest(all, account.window_start_ms))
+            else {
+                self.verdict.unlimited_windows += 1;
+                continue;
+            };
+            self.verdict.windows += 1;
+            let settled = self.spent.get(account).copied().unwrap_or_default();
+            let held = held.get(account).copied().unwrap_or_default();
+            if settled.saturating_add(held) > limit {
+                self.verdict.problem(|| {
+                    format!(
+                        "{}: settled {settled} + held {held} USD is above the limit {limit} USD",
+                        told(account)
+                    )
+                });
+            }
+        }
+    }
 }
 
 /// The highest limit in force at or after `start`.

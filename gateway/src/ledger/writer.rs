@@ -11,14 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::batch::{self, Change};
-use super::chain::Link;
+use super::batch::Change;
 use super::error::LedgerError;
-use super::fold::Folding;
-use super::open::Lock;
+use super::store::Store;
 
 /// Messages waiting for the writer before senders are held back.
 pub(crate) const QUEUE: usize = 4096;
@@ -59,13 +56,8 @@ pub(crate) struct Shared {
 }
 
 /// The writer's own state.
-#[derive(Debug)]
 pub(crate) struct Writer {
-    db: Connection,
-    /// Held until the file is closed.
-    lock: Lock,
-    folding: Folding,
-    head: Link,
+    store: Box<dyn Store>,
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Message>,
     /// Not yet in the file: the batch being gathered, or what a failed commit left.
@@ -75,28 +67,14 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// A writer that continues the chain found in `db`.
+    /// A writer to `store`.
     pub(crate) fn new(
-        db: Connection,
-        lock: Lock,
-        folding: Folding,
+        mut store: Box<dyn Store>,
         shared: Arc<Shared>,
         queue: mpsc::Receiver<Message>,
     ) -> Result<Writer, LedgerError> {
-        let head = batch::head(&db)?;
-        let rows: i64 = db.query_row("SELECT count(*) FROM receipts", [], |row| row.get(0))?;
-        shared.rows.store(u64::try_from(rows).unwrap_or(0), Ordering::Relaxed);
-        Ok(Writer {
-            db,
-            lock,
-            folding,
-            head,
-            shared,
-            queue,
-            pending: Vec::new(),
-            answers: Vec::new(),
-            closing: None,
-        })
+        shared.rows.store(store.rows()?, Ordering::Relaxed);
+        Ok(Writer { store, shared, queue, pending: Vec::new(), answers: Vec::new(), closing: None })
     }
 
     /// Writes until closed or until every handle is gone.
@@ -119,13 +97,8 @@ impl Writer {
         }
         let outcome = if left == 0 { Ok(()) } else { Err(self.stalled()) };
         let closing = self.closing.take();
-        drop(self.folding);
-        // A last checkpoint folds the log into the file; without it the next start does the same.
-        if let Err(error) = self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA optimize;") {
-            tracing::warn!(%error, "the ledger's log was not folded in");
-        }
         // Closed and unlocked before the caller hears that it is.
-        drop((self.db, self.lock));
+        self.store.close();
         if let Some(closing) = closing {
             let _nobody_waits = closing.send(outcome);
         }
@@ -185,9 +158,8 @@ impl Writer {
         if self.pending.is_empty() {
             return true;
         }
-        match batch::apply(&mut self.db, self.head, &self.pending) {
+        match self.store.apply(&self.pending) {
             Ok(applied) => {
-                self.head = applied.head;
                 self.shared.rows.fetch_add(applied.receipts, Ordering::Relaxed);
                 if self.shared.stalled.swap(false, Ordering::Relaxed) {
                     tracing::info!("the ledger can be written again");
@@ -203,7 +175,7 @@ impl Writer {
                     let _nobody_waits = answer.send(outcome);
                 }
                 self.pending.clear();
-                self.folding.finish(&self.db);
+                self.store.rest();
                 true
             }
             Err(error) => {
@@ -239,7 +211,10 @@ impl Writer {
 mod tests {
     use super::*;
     use crate::ledger::batch::End;
+    use crate::ledger::fold::Folding;
+    use crate::ledger::open::Lock;
     use crate::ledger::record::{HoldRow, Receipt};
+    use crate::ledger::store::FileStore;
     use crate::ledger::{open, recovery};
 
     #[test]
@@ -251,14 +226,16 @@ mod tests {
         let shared = Arc::new(Shared::default());
         let (queue, messages) = mpsc::channel(QUEUE);
         let (lock, folding) = (Lock::take(&path).unwrap(), Folding::start(&path).unwrap());
-        let mut writer = Writer::new(db, lock, folding, Arc::clone(&shared), messages).unwrap();
+        let store = Box::new(FileStore::new(db, lock, folding).unwrap());
+        let mut writer = Writer::new(store, Arc::clone(&shared), messages).unwrap();
         let request_id = || "r".to_owned();
         let receipt = Receipt { request_id: request_id(), ..Receipt::default() };
         shared.overflow.lock().push_back(Change::Settle(End { held: true, receipt: Box::new(receipt) }));
         let hold = HoldRow { request_id: request_id(), ..HoldRow::default() };
         queue.try_send(Message::Write(Change::Hold(Box::new(hold)), None)).unwrap();
         assert!(writer.take_overflow() && writer.commit());
-        let left: i64 = writer.db.query_row("SELECT count(*) FROM holds", [], |row| row.get(0)).unwrap();
+        let db = open::readable(&path).unwrap();
+        let left: i64 = db.query_row("SELECT count(*) FROM holds", [], |row| row.get(0)).unwrap();
         assert_eq!((left, shared.rows.load(Ordering::Relaxed)), (0, 1));
     }
 }

@@ -107,7 +107,7 @@ pub(super) const IN_FLIGHT: Series = gauge("tollgate_requests_in_flight", &[], "
 pub(super) const FAIL_OPEN: Series = counter(
     "tollgate_fail_open_total",
     &["reason"],
-    "Requests let through although a step could not be taken, by reason.",
+    "Requests let through although a step could not be taken, by reason: `classifier` (decided without a score), `confidence` (an answer that `[escalate]` could not judge).",
 );
 pub(super) const COST: Series =
     counter("tollgate_cost_usd_total", &["model", "team"], "Money charged, in USD.");

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::budget::pace::{Pacer, Position, run_price};
 use crate::budget::spec::Specs;
-use crate::budget::{AccountId, BudgetSpec, Hold, OnExhausted, Pace, Refusal, Shape, Spender};
+use crate::budget::{AccountId, BudgetSpec, Elsewhere, Hold, Pace, Refusal, Shape, Spender};
 use crate::money::Usd;
 
 /// A run has no calendar end: its counter is forgotten once nothing touched it for this long.
@@ -23,30 +23,45 @@ const SWEEP_AT_LEAST: usize = 1_024;
 
 /// All budgets and their counters.
 pub struct Budgets {
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct State {
-    specs: Specs,
-    accounts: HashMap<AccountId, Account>,
+pub(super) struct State {
+    pub(super) specs: Specs,
+    pub(super) accounts: HashMap<AccountId, Account>,
+    /// Whether only what is granted may be spent, for others spend from the same budgets.
+    pub(super) shared: bool,
     sweep_at: usize,
     /// By budget and subject, for windows follow each other.
     pacers: HashMap<(String, String), Pacer>,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Account {
-    settled: Usd,
-    held: Usd,
-    holds: u32,
+pub(super) struct Account {
+    pub(super) settled: Usd,
+    pub(super) held: Usd,
+    pub(super) holds: u32,
+    /// What may be settled and held here, where budgets are shared, and what others have taken.
+    pub(super) granted: Usd,
+    pub(super) elsewhere: Elsewhere,
+    /// Reservations that were asked for, as of now and of the last look for quiet windows.
+    pub(super) asked: u64,
+    pub(super) asked_before: u64,
     /// Holds that ended.
     requests: u64,
     /// Whether something changed since pacing looked.
     fresh: bool,
-    touched_ms: u64,
+    pub(super) touched_ms: u64,
     /// End of the window; `None` for a run.
-    ends_ms: Option<u64>,
+    pub(super) ends_ms: Option<u64>,
+}
+
+impl Account {
+    /// Spent and held, by everybody.
+    pub(super) fn taken(&self) -> (Usd, Usd) {
+        (self.settled.saturating_add(self.elsewhere.settled), self.held.saturating_add(self.elsewhere.held))
+    }
 }
 
 /// The budget that leaves a request the least room.
@@ -64,15 +79,6 @@ pub struct Remaining {
     pub remaining: Usd,
     /// When the window ends, Unix milliseconds; `None` if it never does.
     pub resets_at_ms: Option<u64>,
-}
-
-/// What is left of a run's money.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct RunLeft {
-    /// Neither spent nor held.
-    pub left: Usd,
-    /// As a share of the limit, 0 to 1.
-    pub share: f64,
 }
 
 /// One counter as it stands.
@@ -132,7 +138,7 @@ impl Budgets {
     pub fn remaining(&self, who: &Spender<'_>, now_ms: u64) -> Option<Remaining> {
         let state = self.state.lock();
         let rooms = state.matching(who, now_ms).map(|(spec, id)| {
-            let Account { settled, held, .. } = state.account(&id);
+            let (settled, held) = state.account(&id).taken();
             let remaining = spec.limit.saturating_sub(settled).saturating_sub(held).max(Usd::ZERO);
             let resets_at_ms = spec.window.end_ms(now_ms);
             Remaining { budget: id.budget, limit: spec.limit, settled, held, remaining, resets_at_ms }
@@ -176,21 +182,6 @@ impl Budgets {
         matching.map(|(spec, id)| state.price(spec, &id)).sum()
     }
 
-    /// What is left of a run's money in the tightest of its budgets that downgrade, if it has one.
-    pub fn run_left(&self, who: &Spender<'_>) -> Option<RunLeft> {
-        who.run?;
-        let state = self.state.lock();
-        let winds = |spec: &BudgetSpec| {
-            spec.is_of_runs() && spec.pace != Pace::Off && spec.on_exhausted == OnExhausted::Downgrade
-        };
-        let lefts = state.matching(who, 0).filter(|(spec, _)| winds(spec)).map(|(spec, id)| {
-            let Account { settled, held, .. } = state.account(&id);
-            let left = spec.limit.saturating_sub(settled).saturating_sub(held).max(Usd::ZERO);
-            RunLeft { left, share: left.as_f64() / spec.limit.as_f64().max(f64::MIN_POSITIVE) }
-        });
-        lefts.min_by_key(|left| left.left)
-    }
-
     /// Every counter of the windows around `now_ms`, and those of ended windows with money still held.
     /// A budget that can have only one counter is listed even before its first request.
     pub fn snapshot(&self, now_ms: u64) -> Vec<AccountState> {
@@ -202,10 +193,15 @@ impl Budgets {
         let mut state = self.state.lock();
         let mut worst: Option<Refusal> = None;
         for id in accounts {
-            let Account { settled, held, .. } = state.account(id);
+            let (settled, held) = state.account(id).taken();
             let taken = settled.saturating_add(held).saturating_add(more);
-            for spec in state.specs.iter().filter(|spec| spec.name == id.budget && taken > spec.limit) {
-                let refusal = Refusal::new(spec, &id.subject, (settled, held), more, now_ms);
+            for spec in state.specs.iter().filter(|spec| spec.name == id.budget) {
+                let unleased = state.is_short_of_grant(spec, id, more);
+                if taken <= spec.limit && !unleased {
+                    continue;
+                }
+                let refusal =
+                    Refusal::new(spec, &id.subject, (settled, held), more, now_ms).unleased(unleased);
                 if worst.as_ref().is_none_or(|worst| refusal.outranks(worst)) {
                     worst = Some(refusal);
                 }
@@ -238,7 +234,7 @@ impl Budgets {
 }
 
 impl State {
-    fn matching<'s>(
+    pub(super) fn matching<'s>(
         &'s self,
         who: &Spender<'_>,
         now_ms: u64,
@@ -250,7 +246,7 @@ impl State {
         })
     }
 
-    fn account(&self, id: &AccountId) -> Account {
+    pub(super) fn account(&self, id: &AccountId) -> Account {
         self.accounts.get(id).copied().unwrap_or_default()
     }
 
@@ -258,9 +254,11 @@ impl State {
         let mut ids = Vec::new();
         let mut worst: Option<Refusal> = None;
         for (spec, id) in self.matching(who, now_ms) {
-            let Account { settled, held, .. } = self.account(&id);
-            if settled.saturating_add(held).saturating_add(amount) > spec.limit {
-                let refusal = Refusal::new(spec, &id.subject, (settled, held), amount, now_ms);
+            let (settled, held) = self.account(&id).taken();
+            let unleased = self.is_short_of_grant(spec, &id, amount);
+            if settled.saturating_add(held).saturating_add(amount) > spec.limit || unleased {
+                let refusal =
+                    Refusal::new(spec, &id.subject, (settled, held), amount, now_ms).unleased(unleased);
                 if worst.as_ref().is_none_or(|worst| refusal.outranks(worst)) {
                     worst = Some(refusal);
                 }
@@ -277,6 +275,7 @@ impl State {
             let account = self.accounts.entry(id.clone()).or_default();
             account.held = account.held.saturating_add(amount);
             account.holds += 1;
+            account.asked += 1;
             account.touched_ms = now_ms;
             account.ends_ms = *ends_ms;
         }
@@ -321,6 +320,7 @@ impl State {
             let at = Position {
                 limit: spec.limit,
                 settled: account.settled,
+                elsewhere: account.elsewhere.settled,
                 requests: account.requests,
                 in_flight: account.holds,
                 window: (id.window_start_ms, end),
@@ -333,8 +333,8 @@ impl State {
 
     fn price(&self, spec: &BudgetSpec, id: &AccountId) -> f64 {
         if spec.is_of_runs() {
-            let Account { settled, requests, .. } = self.account(id);
-            return run_price(spec.limit, settled, requests);
+            let account = self.account(id);
+            return run_price(spec.limit, account.taken().0, account.requests);
         }
         let owner = (spec.name.clone(), id.subject.clone());
         self.pacers.get(&owner).map_or(0.0, Pacer::price)
@@ -345,7 +345,8 @@ impl State {
         for spec in &self.specs {
             let current = spec.window.start_ms(now_ms);
             let mut add = |subject: &str, window_start_ms: u64, account: Account| {
-                let share = account.settled.as_f64() / spec.limit.as_f64();
+                let (settled, held) = account.taken();
+                let share = settled.as_f64() / spec.limit.as_f64();
                 let id =
                     AccountId { budget: spec.name.clone(), subject: subject.to_owned(), window_start_ms };
                 states.push(AccountState {
@@ -353,8 +354,8 @@ impl State {
                     subject: subject.to_owned(),
                     window_start_ms,
                     limit: spec.limit,
-                    settled: account.settled,
-                    held: account.held,
+                    settled,
+                    held,
                     warned: spec.warn_at.iter().copied().rfind(|at| share >= *at),
                     price_of_money: if spec.pace == Pace::Off { 0.0 } else { self.price(spec, &id) },
                 });

@@ -105,6 +105,8 @@ pub(super) fn run_price(limit: Usd, settled: Usd, requests: u64) -> f64 {
 pub(super) struct Position {
     pub(super) limit: Usd,
     pub(super) settled: Usd,
+    /// Spent by other gateways that share the budget.
+    pub(super) elsewhere: Usd,
     /// Holds that ended in this window.
     pub(super) requests: u64,
     /// Holds that are open.
@@ -165,7 +167,10 @@ impl Pacer {
         self.seen = (at.requests, at.settled);
         let fair = at.limit.as_f64() / expected;
         let each = at.settled.as_f64() / at.requests.max(1) as f64;
-        let left = at.limit.saturating_sub(at.settled).as_f64() - each * f64::from(at.in_flight);
+        // Of what is left, others take their share of requests to come as they did of those before.
+        let (own, others) = (at.settled.as_f64(), at.elsewhere.as_f64());
+        let share = if others > 0.0 { own / (own + others) } else { 1.0 };
+        let left = (at.limit.as_f64() - own - others) * share - each * f64::from(at.in_flight);
         let to_come = (expected * (1.0 - done) * LEAD).max(1.0);
         let target = (left / to_come).max(fair * LEAST_TARGET);
         if target <= 0.0 {
@@ -231,7 +236,8 @@ mod tests {
     fn day(pacer: &mut Option<Pacer>, day: u64, requests: u64, cost: impl Fn(f64) -> f64) -> (f64, f64) {
         let (shape, window) = (Shape::even(), (day * DAY_MS, (day + 1) * DAY_MS));
         let limit = Usd::from_nanos(1_000_000_000);
-        let mut at = Position { limit, settled: Usd::ZERO, requests: 0, in_flight: 0, window };
+        let mut at =
+            Position { limit, settled: Usd::ZERO, elsewhere: Usd::ZERO, requests: 0, in_flight: 0, window };
         let mut noon = 0.0;
         for request in 0..requests {
             let now = window.0 + DAY_MS / requests * request;
@@ -283,6 +289,7 @@ mod tests {
         let mut at = Position {
             limit: Usd::from_nanos(10),
             settled: Usd::from_nanos(5),
+            elsewhere: Usd::ZERO,
             requests: 0,
             in_flight: 0,
             window,

@@ -36,6 +36,8 @@ pub struct Refusal {
     pub kind: RefusalKind,
     /// What the budget asks to be done now.
     pub on_exhausted: OnExhausted,
+    /// Whether the limit has room as far as is known, and only a grant is missing: budgets are shared with others.
+    pub unleased: bool,
 }
 
 impl Refusal {
@@ -57,12 +59,19 @@ impl Refusal {
             resets_at_ms: spec.window.end_ms(now_ms),
             kind: if fits_alone { RefusalKind::HeldInFlight } else { RefusalKind::Exhausted },
             on_exhausted: spec.on_exhausted,
+            unleased: false,
         }
+    }
+
+    pub(super) fn unleased(self, unleased: bool) -> Refusal {
+        Refusal { unleased, ..self }
     }
 
     /// Whether this is the better one of two to report: one that waiting cannot help first, then the tighter.
     pub(super) fn outranks(&self, other: &Refusal) -> bool {
-        let rank = |refusal: &Refusal| (refusal.kind == RefusalKind::HeldInFlight, refusal.remaining());
+        let rank = |refusal: &Refusal| {
+            (refusal.unleased, refusal.kind == RefusalKind::HeldInFlight, refusal.remaining())
+        };
         rank(self) < rank(other)
     }
 }

@@ -1,0 +1,255 @@
+//! Several gateways, one budget: each spends from slices of budget windows that it has leased.
+//!
+//! For every window: settled + leased ≤ limit. A lease covers what its gateway holds; what is settled moves from the lease to the window's sum in
+//! the receipt's own transaction. Holds are on record before an engine is called, so that of a gateway that is gone nothing is
+//! unknown: what it held is settled in full, the rest of its leases is free again. A gateway that was cut off cannot
+//! put holds on record, so it spends nothing.
+
+use std::time::Duration;
+
+use postgres::{Client, Transaction};
+use tollgate_policies::{AccountId, Elsewhere, Usd, Want};
+
+use super::apply::write_receipts;
+use super::{ServerStore, connect, migrate};
+use crate::ledger::batch::signed;
+use crate::ledger::record::{HoldRow, Receipt};
+use crate::ledger::recovery::Recovery;
+use crate::ledger::{LedgerError, Location};
+
+/// A gateway that has not been heard of for this long is taken for gone. By the server's clock alone.
+pub(crate) const LIFE: Duration = Duration::from_secs(10);
+/// A lease is for this share of the limit at least, so that a busy gateway seldom asks …
+const SLICE: i64 = 100;
+/// … and for this share of what is free at most, unless it needs more: others want to spend too.
+const OF_FREE: i64 = 4;
+
+/// What a window has for a gateway.
+#[derive(Debug, Clone)]
+pub(crate) struct Given {
+    pub(crate) account: AccountId,
+    /// Added to its lease.
+    pub(crate) granted: Usd,
+    /// What others have spent and leased.
+    pub(crate) elsewhere: Elsewhere,
+    /// Of what this gateway has settled, what is booked.
+    pub(crate) booked: Usd,
+}
+
+/// Signs on as a new gateway, and takes over what gateways that are gone have left.
+///
+/// # Errors
+/// [`LedgerError`] if the server cannot be used.
+pub(crate) fn open(url: &str) -> Result<(ServerStore, Recovery), LedgerError> {
+    let mut client = connect(url)?;
+    migrate(&mut client, &Location::Server(url.to_owned()).to_string())?;
+    let gateway = format!("gw_{:016x}", rand::random::<u64>());
+    sign_on(&mut client, &gateway)?;
+    let recovery = take_over(&mut client)?;
+    Ok((ServerStore::new(url, &gateway, client), recovery))
+}
+
+/// The gateway is there, with no leases.
+pub(crate) fn sign_on(client: &mut Client, gateway: &str) -> Result<(), LedgerError> {
+    client.execute(
+        "INSERT INTO gateways (id, expires) VALUES ($1, now() + $2 * interval '1 second') ON CONFLICT (id) DO NOTHING",
+        &[&gateway, &LIFE.as_secs_f64()],
+    )?;
+    Ok(())
+}
+
+/// The gateway is still there; false if it was taken for gone, and has no leases any more.
+pub(crate) fn beat(client: &mut Client, gateway: &str) -> Result<bool, LedgerError> {
+    let found = client.execute(
+        "UPDATE gateways SET expires = now() + $2 * interval '1 second' WHERE id = $1",
+        &[&gateway, &LIFE.as_secs_f64()],
+    )?;
+    Ok(found > 0)
+}
+
+/// The gateway ends, with nothing held: what it has leased is free at once.
+pub(crate) fn sign_off(client: &mut Client, gateway: &str) -> Result<(), LedgerError> {
+    let mut step = client.transaction()?;
+    bury(&mut step, gateway)?;
+    step.commit()?;
+    Ok(())
+}
+
+/// Settles in full what gateways that are gone held, and frees what they had leased.
+pub(crate) fn take_over(client: &mut Client) -> Result<Recovery, LedgerError> {
+    let mut recovery = Recovery::default();
+    loop {
+        let mut step = client.transaction()?;
+        let gone = step.query_opt(
+            "SELECT id FROM gateways WHERE expires <= now() ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED",
+            &[],
+        )?;
+        let Some(gone) = gone else { return Ok(recovery) };
+        let holds = bury(&mut step, gone.get(0))?;
+        step.commit()?;
+        for hold in holds {
+            recovery.orphans += 1;
+            recovery.orphaned = recovery.orphaned.saturating_add(hold.amount);
+        }
+    }
+}
+
+/// Ends a gateway: its holds become receipts, its leases are given back.
+fn bury(step: &mut Transaction<'_>, gateway: &str) -> Result<Vec<HoldRow>, LedgerError> {
+    step.execute("DELETE FROM gateways WHERE id = $1", &[&gateway])?;
+    let rows = step.query("DELETE FROM holds WHERE gateway = $1 RETURNING body", &[&gateway])?;
+    let holds = rows
+        .iter()
+        .map(|row| Ok(serde_json::from_str(row.get(0))?))
+        .collect::<Result<Vec<HoldRow>, LedgerError>>()?;
+    let receipts: Vec<Receipt> = holds.iter().cloned().map(Receipt::orphan).collect();
+    let receipts: Vec<(usize, &Receipt)> = receipts.iter().enumerate().collect();
+    write_receipts(step, gateway, &receipts)?;
+    step.execute(
+        "UPDATE windows SET leased_nanos = windows.leased_nanos - leases.amount_nanos FROM leases WHERE leases.gateway = $1 \
+         AND leases.budget = windows.budget AND leases.subject = windows.subject \
+         AND leases.window_start_ms = windows.window_start_ms",
+        &[&gateway],
+    )?;
+    step.execute("DELETE FROM leases WHERE gateway = $1", &[&gateway])?;
+    Ok(holds)
+}
+
+/// Leases what is wanted where it is free, window by window.
+pub(crate) fn lease(client: &mut Client, gateway: &str, wants: &[Want]) -> Result<Vec<Given>, LedgerError> {
+    let mut wants: Vec<&Want> = wants.iter().collect();
+    // In one order, so that two gateways never wait for each other.
+    wants.sort_by(|one, other| one.account.cmp(&other.account));
+    let mut step = client.transaction()?;
+    if step.query_opt("SELECT 1 FROM gateways WHERE id = $1 FOR SHARE", &[&gateway])?.is_none() {
+        return Err(LedgerError::Expired);
+    }
+    let mut given = Vec::new();
+    for want in wants {
+        let AccountId { budget, subject, window_start_ms } = &want.account;
+        let start = signed(*window_start_ms);
+        step.execute(
+            "INSERT INTO windows (budget, subject, window_start_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            &[budget, subject, &start],
+        )?;
+        let mut seen = look(&mut step, gateway, &want.account, true)?;
+        let free = want.limit.nanos() - seen.settled - seen.leased;
+        let needed = want.amount.nanos();
+        if needed > 0 && needed <= free {
+            let slice = (want.limit.nanos() / SLICE).min(free / OF_FREE).max(needed);
+            step.execute(
+                "INSERT INTO leases (gateway, budget, subject, window_start_ms, amount_nanos) VALUES ($1, $2, $3, $4, $5) \
+                 ON CONFLICT (gateway, budget, subject, window_start_ms) \
+                 DO UPDATE SET amount_nanos = leases.amount_nanos + excluded.amount_nanos",
+                &[&gateway, budget, subject, &start, &slice],
+            )?;
+            step.execute(
+                "UPDATE windows SET leased_nanos = leased_nanos + $4 WHERE budget = $1 AND subject = $2 AND window_start_ms = $3",
+                &[budget, subject, &start, &slice],
+            )?;
+            seen.granted = slice;
+        }
+        given.push(seen.given(want.account.clone()));
+    }
+    step.commit()?;
+    Ok(given)
+}
+
+/// What windows have, without leasing anything of them.
+pub(crate) fn see(
+    client: &mut Client,
+    gateway: &str,
+    accounts: &[AccountId],
+) -> Result<Vec<Given>, LedgerError> {
+    let mut step = client.build_transaction().read_only(true).start()?;
+    let seen =
+        accounts.iter().map(|account| Ok(look(&mut step, gateway, account, false)?.given(account.clone())));
+    let seen = seen.collect::<Result<_, LedgerError>>()?;
+    step.commit()?;
+    Ok(seen)
+}
+
+/// Gives back what a gateway has leased and does not use.
+pub(crate) fn give_back(
+    client: &mut Client,
+    gateway: &str,
+    backs: &[(AccountId, Usd)],
+) -> Result<(), LedgerError> {
+    let mut backs: Vec<&(AccountId, Usd)> = backs.iter().collect();
+    backs.sort_by(|one, other| one.0.cmp(&other.0));
+    let mut step = client.transaction()?;
+    for (AccountId { budget, subject, window_start_ms }, amount) in backs {
+        let (start, nanos) = (signed(*window_start_ms), amount.nanos());
+        // The window first, as everybody takes them.
+        step.execute(
+            "UPDATE windows SET leased_nanos = leased_nanos - $5 WHERE budget = $2 AND subject = $3 AND window_start_ms = $4 \
+             AND EXISTS (SELECT 1 FROM leases WHERE gateway = $1 AND budget = $2 AND subject = $3 AND window_start_ms = $4)",
+            &[&gateway, budget, subject, &start, &nanos],
+        )?;
+        step.execute(
+            "UPDATE leases SET amount_nanos = amount_nanos - $5 \
+             WHERE gateway = $1 AND budget = $2 AND subject = $3 AND window_start_ms = $4",
+            &[&gateway, budget, subject, &start, &nanos],
+        )?;
+    }
+    step.commit()?;
+    Ok(())
+}
+
+/// Forgets a lease of nothing.
+pub(crate) fn forget(client: &mut Client, gateway: &str, account: &AccountId) -> Result<(), LedgerError> {
+    let AccountId { budget, subject, window_start_ms } = account;
+    client.execute(
+        "DELETE FROM leases WHERE gateway = $1 AND budget = $2 AND subject = $3 AND window_start_ms = $4 AND amount_nanos = 0",
+        &[&gateway, budget, subject, &signed(*window_start_ms)],
+    )?;
+    Ok(())
+}
+
+/// A window as one gateway sees it, nanodollars.
+struct Seen {
+    settled: i64,
+    leased: i64,
+    own: i64,
+    booked: i64,
+    granted: i64,
+}
+
+impl Seen {
+    fn given(&self, account: AccountId) -> Given {
+        Given {
+            account,
+            granted: Usd::from_nanos(self.granted),
+            elsewhere: Elsewhere {
+                settled: Usd::from_nanos(self.settled - self.booked),
+                held: Usd::from_nanos(self.leased - self.own),
+            },
+            booked: Usd::from_nanos(self.booked),
+        }
+    }
+}
+
+fn look(
+    step: &mut Transaction<'_>,
+    gateway: &str,
+    account: &AccountId,
+    lock: bool,
+) -> Result<Seen, LedgerError> {
+    let AccountId { budget, subject, window_start_ms } = account;
+    let start = signed(*window_start_ms);
+    let lock = if lock { "FOR UPDATE" } else { "" };
+    let window = step.query_opt(
+        &format!(
+            "SELECT settled_nanos, leased_nanos FROM windows WHERE budget = $1 AND subject = $2 AND window_start_ms = $3 {lock}"
+        ),
+        &[budget, subject, &start],
+    )?;
+    let lease = step.query_opt(
+        "SELECT amount_nanos, booked_nanos FROM leases \
+         WHERE gateway = $1 AND budget = $2 AND subject = $3 AND window_start_ms = $4",
+        &[&gateway, budget, subject, &start],
+    )?;
+    let (settled, leased) = window.map_or((0, 0), |row| (row.get(0), row.get(1)));
+    let (own, booked) = lease.map_or((0, 0), |row| (row.get(0), row.get(1)));
+    Ok(Seen { settled, leased, own, booked, granted: 0 })
+}
