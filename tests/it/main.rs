@@ -20,6 +20,7 @@ mod policy;
 mod prune;
 mod real;
 mod replay;
+mod report;
 mod runs;
 mod shared;
 mod stage;

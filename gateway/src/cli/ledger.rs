@@ -10,6 +10,7 @@ use tollgate::ledger::{Dimension, Line, Question, Reader, Report};
 
 use super::outcomes::OutcomesArgs;
 use super::output;
+use super::page;
 use super::prune::PruneArgs;
 use super::time::{self, Moment};
 use super::{CliError, Place};
@@ -45,6 +46,9 @@ pub(crate) struct ReportArgs {
     /// Print CSV.
     #[arg(long)]
     csv: bool,
+    /// Print one self-contained HTML page, with a chart and tables by model, team, key, route and what is asked for.
+    #[arg(long, conflicts_with_all = ["json", "csv"])]
+    html: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -66,6 +70,9 @@ pub(crate) struct ExportArgs {
     /// CSV instead of JSON lines.
     #[arg(long)]
     csv: bool,
+    /// Charges by hour, model, team and key, as CSV in the columns of FOCUS, which FinOps tools read.
+    #[arg(long, conflicts_with = "csv")]
+    focus: bool,
     /// Only from then on: a date, a time, or an age such as 24h.
     #[arg(long, value_name = "WHEN", value_parser = time::past)]
     since: Option<Moment>,
@@ -90,6 +97,9 @@ impl Ledger {
 
 impl ReportArgs {
     fn run(self) -> Result<ExitCode, CliError> {
+        if self.html {
+            return self.page();
+        }
         let heads: Vec<String> = self.by.iter().map(Dimension::heading).collect();
         let question = Question {
             by: self.by,
@@ -106,6 +116,31 @@ impl ReportArgs {
         } else {
             output::line(&table_report(&heads, &report))?;
         }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl ReportArgs {
+    fn page(self) -> Result<ExitCode, CliError> {
+        let ledger = Reader::open(&self.place.ledger()?)?;
+        let (since_ms, until_ms) = (self.since.map(|at| at.0), self.until.map(|at| at.0));
+        let report = |by: Vec<Dimension>| ledger.report(&Question { by, since_ms, until_ms });
+        let by_day = report(vec![Dimension::Day, Dimension::Model])?;
+        let mut wanted =
+            vec![vec![Dimension::Model], vec![Dimension::Team], vec![Dimension::Key], vec![Dimension::Route]];
+        if !wanted.contains(&self.by) {
+            wanted.insert(0, self.by);
+        }
+        let mut tables = Vec::new();
+        for by in wanted {
+            let heads: Vec<String> = by.iter().map(Dimension::heading).collect();
+            tables.push((heads.join(", "), report(by)?));
+        }
+        let told = |at: Option<Moment>, word: &str| at.map(|at| format!("{word} {}", time::shown(at.0)));
+        let span =
+            [told(self.since, "since"), told(self.until, "until")].into_iter().flatten().collect::<Vec<_>>();
+        let span = if span.is_empty() { "of all time".to_owned() } else { span.join(", ") };
+        output::line(page::page(&span, &by_day, &tables).trim_end())?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -202,8 +237,11 @@ impl ExportArgs {
             None => Box::new(BufWriter::new(std::io::stdout().lock())),
         };
         let since = self.since.map(|at| at.0);
-        let exported =
-            if self.csv { ledger.export_csv(since, &mut out) } else { ledger.export_json(since, &mut out) };
+        let exported = match (self.csv, self.focus) {
+            (_, true) => ledger.export_focus(since, &mut out),
+            (true, false) => ledger.export_csv(since, &mut out),
+            (false, false) => ledger.export_json(since, &mut out),
+        };
         match exported {
             Err(tollgate::ledger::LedgerError::Io { source, .. }) => output::done(Err(source))?,
             other => other?,

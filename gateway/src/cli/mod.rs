@@ -8,6 +8,7 @@ mod ledger;
 mod models;
 mod outcomes;
 pub(crate) mod output;
+mod page;
 mod policy;
 mod prices;
 mod prune;

@@ -8,6 +8,7 @@ mod asked;
 mod batch;
 mod chain;
 mod error;
+mod focus;
 mod fold;
 mod lessor;
 mod location;

@@ -123,7 +123,7 @@ impl Reader {
         table.flush().map_err(|source| self.output(source))
     }
 
-    fn output(&self, source: std::io::Error) -> LedgerError {
+    pub(super) fn output(&self, source: std::io::Error) -> LedgerError {
         LedgerError::Io { path: PathBuf::from("output"), source }
     }
 }
