@@ -258,8 +258,8 @@ fn engines(config: &Config, tasks: &mut JoinSet<()>) -> Result<Engines, ServeErr
 
 /// Puts the limits in force on record, for `ledger verify`.
 async fn record_limits(app: &App) {
-    for state in app.budgets.snapshot(crate::ledger::now_ms()) {
-        if let Err(error) = app.ledger.record_limit(state.budget, state.limit).await {
+    for (budget, limit) in app.budgets.limits() {
+        if let Err(error) = app.ledger.record_limit(budget, limit).await {
             tracing::warn!(%error, "a budget's limit is not on record");
         }
     }

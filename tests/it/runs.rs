@@ -66,5 +66,6 @@ async fn a_run_winds_down_and_its_last_answer_says_so() {
         "{}",
         other.text()
     );
-    verified(&stage.home).await;
+    let verdict = verified(&stage.home).await;
+    assert_eq!(verdict["unlimited_windows"], 0, "the limit of each run is on record: {verdict}");
 }

@@ -9,6 +9,8 @@ use tollgate_policies::Usd;
 /// Size of the chart, in pixels.
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 240.0;
+/// Widest bar: a page of one day is not one block.
+const WIDEST: f64 = 80.0;
 /// One colour for each model; more models share the last.
 const COLOURS: [&str; 8] =
     ["#2563eb", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#14b8a6", "#ec4899", "#6b7280"];
@@ -78,7 +80,8 @@ fn chart(lines: &[Line]) -> String {
     );
     let _ = write!(svg, "<text x=\"0\" y=\"11\">{} USD</text>", shown(Usd::from_nanos((most * 1e9) as i64)));
     for (place, (day, spent)) in days.iter().enumerate() {
-        let left = place as f64 * step + step * 0.1;
+        let width = (step * 0.8).min(WIDEST);
+        let left = place as f64 * step + (step - width) / 2.0;
         let mut top = HEIGHT;
         for (model, usd) in spent {
             let height = usd / most * (HEIGHT - 18.0);
@@ -86,7 +89,7 @@ fn chart(lines: &[Line]) -> String {
             let _ = write!(
                 svg,
                 "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{height:.1}\" fill=\"{}\"><title>{} {}: {usd:.6} USD</title></rect>",
-                step * 0.8,
+                width,
                 colour(model),
                 escaped(day),
                 escaped(model)

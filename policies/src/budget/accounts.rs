@@ -4,7 +4,7 @@
 //! never held across anything slower than a few map look-ups. Counters are kept by budget name, subject
 //! and window start, apart from the specs, so a reload changes limits and never forgets spending.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -121,6 +121,16 @@ impl Budgets {
     /// Puts other specs in force. What was settled and held stays, by budget name, subject and window.
     pub fn replace_specs(&self, specs: Vec<Arc<BudgetSpec>>) {
         self.state.lock().specs = specs;
+    }
+
+    /// The limit of every budget, by name; of two with one name the larger, for that is what may be spent and be in order.
+    pub fn limits(&self) -> BTreeMap<String, Usd> {
+        let mut limits = BTreeMap::new();
+        for spec in &self.state.lock().specs {
+            let limit = limits.entry(spec.name.clone()).or_insert(spec.limit);
+            *limit = spec.limit.max(*limit);
+        }
+        limits
     }
 
     /// Sets `amount` aside in every budget that matches, or in none.
