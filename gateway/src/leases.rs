@@ -129,12 +129,7 @@ impl Tenant {
             tracing::warn!(holds = recovery.orphans, usd = %recovery.orphaned, "what a gateway that is gone held was settled in full");
         }
         let quiet = self.budgets.quiet();
-        let unused: Vec<_> = quiet
-            .iter()
-            .filter(|quiet| quiet.unused.nanos() > 0)
-            .map(|quiet| (quiet.account.clone(), quiet.unused))
-            .collect();
-        self.lessor.give_back(&unused)?;
+        self.lessor.give_back(&quiet)?;
         for given in self.lessor.see(&self.budgets.shared_windows())? {
             self.budgets.grant(&given.account, tollgate_policies::Usd::ZERO, given.elsewhere, now_ms());
             let forgotten =

@@ -252,3 +252,30 @@ async fn a_server_that_goes_and_comes_back_loses_nothing() {
         "{verdict}"
     );
 }
+
+#[tokio::test]
+async fn what_one_gateway_gives_back_another_spends() {
+    let server = Postgres::start();
+    let upstream = upstream().await;
+    let policy =
+        POLICY.to_owned() + &budget("purse", "\"global\"", &format!("{:.7}", 100.0 * COST), "reject");
+    let homes = [home(&upstream, server.addr(), &policy), home(&upstream, server.addr(), &policy)];
+    let (one, other) = (homes[0].serve().await, homes[1].serve().await);
+    for gateway in [&one, &other, &one] {
+        let more = if taken(&server, "purse").0 > 80.0 * COST { 5 } else { 45 };
+        for _ in 0..more {
+            let reply = gateway.client().chat(&ask("small")).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+        }
+        // Nobody asks any more, so what is leased comes back.
+        until("what is leased to come back", || taken(&server, "purse").1.abs() < 1e-12).await;
+    }
+    // Both know what is left, and that it does not pay for another hold.
+    for gateway in [&one, &other] {
+        let refused = gateway.client().chat(&ask("small")).await;
+        assert_eq!(refused.error()["code"], "insufficient_quota", "{}", refused.text());
+        let settled = gateway.metrics().await.sum("tollgate_budget_settled_usd", &[]);
+        assert!((settled - 95.0 * COST).abs() < 1e-9, "{settled}");
+    }
+    assert_eq!(verified(&homes[0]).await["problems"], 0);
+}

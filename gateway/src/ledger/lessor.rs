@@ -1,7 +1,7 @@
 //! Leases of budget windows, from the server that has them.
 
 use postgres::Client;
-use tollgate_policies::{AccountId, Usd, Want};
+use tollgate_policies::{AccountId, Quiet, Want};
 
 use super::error::LedgerError;
 use super::postgres::{connect, leases};
@@ -36,8 +36,8 @@ impl Lessor {
         self.with(|client, gateway| leases::see(client, gateway, accounts))
     }
 
-    pub(crate) fn give_back(&mut self, backs: &[(AccountId, Usd)]) -> Result<(), LedgerError> {
-        self.with(|client, gateway| leases::give_back(client, gateway, backs))
+    pub(crate) fn give_back(&mut self, quiet: &[Quiet]) -> Result<(), LedgerError> {
+        self.with(|client, gateway| leases::give_back(client, gateway, quiet))
     }
 
     pub(crate) fn forget(&mut self, account: &AccountId) -> Result<(), LedgerError> {

@@ -45,6 +45,10 @@ pub(super) struct Account {
     /// What may be settled and held here, where budgets are shared, and what others have taken.
     pub(super) granted: Usd,
     pub(super) elsewhere: Elsewhere,
+    /// When that was so, Unix milliseconds.
+    pub(super) seen_ms: u64,
+    /// Whether something was granted that has not been given back to the last nanodollar.
+    pub(super) leased: bool,
     /// Reservations that were asked for, as of now and of the last look for quiet windows.
     pub(super) asked: u64,
     pub(super) asked_before: u64,
@@ -206,7 +210,7 @@ impl Budgets {
             let (settled, held) = state.account(id).taken();
             let taken = settled.saturating_add(held).saturating_add(more);
             for spec in state.specs.iter().filter(|spec| spec.name == id.budget) {
-                let unleased = state.is_short_of_grant(spec, id, more);
+                let unleased = state.is_short_of_grant(spec, id, more, now_ms);
                 if taken <= spec.limit && !unleased {
                     continue;
                 }
@@ -265,7 +269,7 @@ impl State {
         let mut worst: Option<Refusal> = None;
         for (spec, id) in self.matching(who, now_ms) {
             let (settled, held) = self.account(&id).taken();
-            let unleased = self.is_short_of_grant(spec, &id, amount);
+            let unleased = self.is_short_of_grant(spec, &id, amount, now_ms);
             if settled.saturating_add(held).saturating_add(amount) > spec.limit || unleased {
                 let refusal =
                     Refusal::new(spec, &id.subject, (settled, held), amount, now_ms).unleased(unleased);

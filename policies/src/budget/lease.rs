@@ -24,13 +24,14 @@ pub struct Elsewhere {
     pub held: Usd,
 }
 
-/// A window that nothing was asked of since the last look.
+/// What is known of others is worth asking again after this.
+const FRESH_MS: u64 = 1_000;
+
+/// A window that nothing was asked of since the last look; what was granted and is not used is taken back already.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Quiet {
     /// The window.
     pub account: AccountId,
-    /// What was granted and is not used, taken back already.
-    pub unused: Usd,
     /// What was spent here.
     pub settled: Usd,
 }
@@ -60,7 +61,8 @@ impl Budgets {
         let ends_ms = spec.and_then(|spec| spec.window.end_ms(id.window_start_ms));
         let account = state.accounts.entry(id.clone()).or_default();
         account.granted = account.granted.saturating_add(granted);
-        account.elsewhere = elsewhere;
+        account.leased |= granted > Usd::ZERO;
+        (account.elsewhere, account.seen_ms) = (elsewhere, now_ms);
         account.ends_ms = ends_ms;
         if granted > Usd::ZERO || account.touched_ms == 0 {
             account.touched_ms = now_ms;
@@ -77,12 +79,7 @@ impl Budgets {
     /// Every window that something was granted of.
     pub fn shared_windows(&self) -> Vec<AccountId> {
         let state = self.state.lock();
-        state
-            .accounts
-            .iter()
-            .filter(|(_, account)| account.granted > Usd::ZERO)
-            .map(|(id, _)| id.clone())
-            .collect()
+        state.accounts.iter().filter(|(_, account)| account.leased).map(|(id, _)| id.clone()).collect()
     }
 
     /// Takes back what was granted of windows that nothing is held in and nothing was asked of since the last look.
@@ -90,12 +87,11 @@ impl Budgets {
         let mut state = self.state.lock();
         let mut quiet = Vec::new();
         for (id, account) in &mut state.accounts {
-            let still = account.holds == 0 && account.asked == account.asked_before;
+            let still = account.leased && account.holds == 0 && account.asked == account.asked_before;
             account.asked_before = account.asked;
             if still {
-                let unused = account.granted.saturating_sub(account.settled).max(Usd::ZERO);
                 account.granted = account.settled;
-                quiet.push(Quiet { account: id.clone(), unused, settled: account.settled });
+                quiet.push(Quiet { account: id.clone(), settled: account.settled });
             }
         }
         quiet
@@ -113,7 +109,7 @@ impl Budgets {
                 settled: elsewhere.settled.saturating_add(account.settled),
                 held: elsewhere.held,
             };
-            (account.settled, account.granted) = (Usd::ZERO, Usd::ZERO);
+            (account.settled, account.granted, account.leased) = (Usd::ZERO, Usd::ZERO, false);
         }
     }
 }
@@ -139,12 +135,21 @@ impl State {
         wants
     }
 
-    /// Whether `amount` more is not granted, though the limit would have room for it as far as is known.
-    pub(super) fn is_short_of_grant(&self, spec: &BudgetSpec, id: &AccountId, amount: Usd) -> bool {
+    /// Whether `amount` more is not granted, though the limit may have room for it: as far as is known, or as nobody has looked for a
+    /// while.
+    pub(super) fn is_short_of_grant(
+        &self,
+        spec: &BudgetSpec,
+        id: &AccountId,
+        amount: Usd,
+        now_ms: u64,
+    ) -> bool {
         let account = self.account(id);
         let own = account.settled.saturating_add(account.held).saturating_add(amount);
         let others = account.elsewhere.settled.saturating_add(account.elsewhere.held);
-        self.shared && own > account.granted && own.saturating_add(others) <= spec.limit
+        let stale = now_ms.abs_diff(account.seen_ms) >= FRESH_MS;
+        let room = own.saturating_add(others) <= spec.limit || (stale && own <= spec.limit);
+        self.shared && own > account.granted && room
     }
 }
 
@@ -184,6 +189,9 @@ mod tests {
         budgets.grant(&wants[0].account, Usd::ZERO, Elsewhere { settled: usd(60), held: usd(30) }, 0);
         let refusal = budgets.reserve(&NOBODY, usd(14), 0).unwrap_err();
         assert!(!refusal.unleased && refusal.settled == usd(62) && refusal.held == usd(30), "{refusal}");
+        // A while later it is worth asking again, unless the window is spent here already.
+        assert!(budgets.reserve(&NOBODY, usd(14), FRESH_MS).unwrap_err().unleased);
+        assert!(!budgets.reserve(&NOBODY, usd(99), FRESH_MS).unwrap_err().unleased);
     }
 
     #[test]
@@ -195,7 +203,7 @@ mod tests {
         budgets.reserve(&NOBODY, usd(5), 0).unwrap().settle(usd(4));
         assert!(budgets.quiet().is_empty(), "something was asked since the last look");
         let quiet = budgets.quiet();
-        assert_eq!(quiet, [Quiet { account: account.clone(), unused: usd(16), settled: usd(4) }]);
+        assert_eq!(quiet, [Quiet { account: account.clone(), settled: usd(4) }]);
         assert!(budgets.reserve(&NOBODY, usd(1), 0).unwrap_err().unleased, "it was taken back at once");
         budgets.forget(&quiet[0], Elsewhere { settled: usd(3), held: Usd::ZERO });
         let left = budgets.remaining(&NOBODY, 0).unwrap();

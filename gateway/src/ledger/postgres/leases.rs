@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use postgres::{Client, Transaction};
-use tollgate_policies::{AccountId, Elsewhere, Usd, Want};
+use tollgate_policies::{AccountId, Elsewhere, Quiet, Usd, Want};
 
 use super::apply::write_receipts;
 use super::{ServerStore, connect, migrate};
@@ -169,27 +169,28 @@ pub(crate) fn see(
     Ok(seen)
 }
 
-/// Gives back what a gateway has leased and does not use.
-pub(crate) fn give_back(
-    client: &mut Client,
-    gateway: &str,
-    backs: &[(AccountId, Usd)],
-) -> Result<(), LedgerError> {
-    let mut backs: Vec<&(AccountId, Usd)> = backs.iter().collect();
-    backs.sort_by(|one, other| one.0.cmp(&other.0));
+/// Gives back what a gateway has leased of windows that it does not use, save for what it has spent there and not booked yet.
+pub(crate) fn give_back(client: &mut Client, gateway: &str, quiet: &[Quiet]) -> Result<(), LedgerError> {
+    let mut quiet: Vec<&Quiet> = quiet.iter().collect();
+    quiet.sort_by(|one, other| one.account.cmp(&other.account));
     let mut step = client.transaction()?;
-    for (AccountId { budget, subject, window_start_ms }, amount) in backs {
-        let (start, nanos) = (signed(*window_start_ms), amount.nanos());
+    for Quiet { account, settled } in quiet {
         // The window first, as everybody takes them.
+        let seen = look(&mut step, gateway, account, true)?;
+        let back = seen.own - (settled.nanos() - seen.booked).max(0);
+        if back <= 0 {
+            continue;
+        }
+        let AccountId { budget, subject, window_start_ms } = account;
+        let start = signed(*window_start_ms);
         step.execute(
-            "UPDATE windows SET leased_nanos = leased_nanos - $5 WHERE budget = $2 AND subject = $3 AND window_start_ms = $4 \
-             AND EXISTS (SELECT 1 FROM leases WHERE gateway = $1 AND budget = $2 AND subject = $3 AND window_start_ms = $4)",
-            &[&gateway, budget, subject, &start, &nanos],
+            "UPDATE windows SET leased_nanos = leased_nanos - $4 WHERE budget = $1 AND subject = $2 AND window_start_ms = $3",
+            &[budget, subject, &start, &back],
         )?;
         step.execute(
             "UPDATE leases SET amount_nanos = amount_nanos - $5 \
              WHERE gateway = $1 AND budget = $2 AND subject = $3 AND window_start_ms = $4",
-            &[&gateway, budget, subject, &start, &nanos],
+            &[&gateway, budget, subject, &start, &back],
         )?;
     }
     step.commit()?;
