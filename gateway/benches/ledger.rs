@@ -1,5 +1,5 @@
 //! How much the ledger takes: receipts per second with group commit, and how long reports, a start, verification and a
-//! replay take over them. `make bench-ledger`.
+//! replay take over them. `make bench-ledger`; with `ARGS="COUNT postgres://…"` in an empty database of a server's.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -46,25 +46,27 @@ const BEGAN_MS: u64 = 1_780_272_000_000;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // `cargo bench` adds arguments of its own.
     let count = std::env::args().find_map(|text| text.parse().ok()).unwrap_or(1_000_000);
+    let server = std::env::args().find(|text| text.starts_with("postgres"));
+    if let Some(url) = server {
+        return measure(&Location::of_url(&url, Path::new(""))?, count);
+    }
     let folder = std::env::temp_dir().join(format!("tollgate-bench-ledger-{}", std::process::id()));
-    let measured = measure(&folder.join("ledger.db"), count);
+    let measured = measure(&Location::File(folder.join("ledger.db")), count);
     std::fs::remove_dir_all(&folder)?;
     measured
 }
 
-fn measure(path: &Path, count: u64) -> Result<(), Box<dyn std::error::Error>> {
-    let place = &Location::File(path.to_owned());
+fn measure(place: &Location, count: u64) -> Result<(), Box<dyn std::error::Error>> {
     let mut out = std::io::stdout().lock();
     let (ledger, _) = Ledger::open(place)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
     let took = runtime.block_on(fill(&ledger, count))?;
     writeln!(out, "{count} receipts at {:.0} a second, {TASKS} at once", count as f64 / took.as_secs_f64())?;
     runtime.block_on(ledger.close())?;
-    writeln!(
-        out,
-        "the file has {:.0} bytes a receipt",
-        std::fs::metadata(path)?.len() as f64 / count as f64
-    )?;
+    if let Ok(path) = place.file() {
+        let bytes = std::fs::metadata(path)?.len();
+        writeln!(out, "the file has {:.0} bytes a receipt", bytes as f64 / count as f64)?;
+    }
     let began = Instant::now();
     let (ledger, recovery) = Ledger::open(place)?;
     writeln!(out, "start {:.3} s, {} budget windows", began.elapsed().as_secs_f64(), recovery.settled.len())?;

@@ -67,6 +67,7 @@ pub async fn reserve(
             return Err(Fault::Budget(refusal));
         }
         tokio::time::sleep(ASK_AGAIN).await;
+        asked = 0;
     }
 }
 
