@@ -13,7 +13,7 @@ use crate::config::Policies;
 use crate::keys::Keys;
 use crate::learn::Lessons;
 use crate::leases::Leases;
-use crate::ledger::{Ledger, now_ms};
+use crate::ledger::{Ledger, LedgerError, now_ms};
 use crate::metrics::{BudgetGauge, Metrics};
 use crate::stick::Sticks;
 use crate::upstream::Upstream;
@@ -136,9 +136,13 @@ impl App {
     }
 
     /// Leases what is wanted of shared budgets; when it returns, the budgets have what could be had.
-    pub async fn lease(&self, wants: Vec<Want>) {
-        if let Some(leases) = &self.leases {
-            leases.ask(wants).await;
+    ///
+    /// # Errors
+    /// [`LedgerError::Stalled`] while nothing can be leased.
+    pub async fn lease(&self, wants: Vec<Want>) -> Result<(), LedgerError> {
+        match &self.leases {
+            Some(leases) => leases.ask(wants).await,
+            None => Ok(()),
         }
     }
 

@@ -160,7 +160,8 @@ impl Booking {
                     return Err(Fault::Budget(refusal));
                 }
                 let more = needed.saturating_sub(hold.amount());
-                self.app.lease(self.app.budgets.wants_more(hold.accounts(), more)).await;
+                let wants = self.app.budgets.wants_more(hold.accounts(), more);
+                self.app.lease(wants).await.map_err(Fault::Ledger)?;
                 hold.raise(needed, now_ms()).map_err(Fault::Budget)?;
             }
             self.receipt.held = needed;

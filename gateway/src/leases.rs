@@ -19,9 +19,12 @@ const TICK: Duration = Duration::from_secs(1);
 /// Requests that may wait for a lease; more are refused as if there was none.
 const WAITING: usize = 1024;
 
+/// Who waits for an answer; whether the server could be asked.
+type Waiting = oneshot::Sender<Result<(), LedgerError>>;
+
 /// Asks, or the end.
 enum Message {
-    Ask(Vec<Want>, oneshot::Sender<()>),
+    Ask(Vec<Want>, Waiting),
     End,
 }
 
@@ -44,10 +47,13 @@ impl Leases {
         let work = move || {
             let mut next = Instant::now() + TICK;
             loop {
-                match messages.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                let ended = match messages.recv_timeout(next.saturating_duration_since(Instant::now())) {
                     Ok(Message::Ask(wants, done)) => tenant.ask(wants, done, &messages),
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return tenant.end(),
+                    Err(RecvTimeoutError::Timeout) => false,
+                    Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => true,
+                };
+                if ended {
+                    return tenant.end();
                 }
                 if Instant::now() >= next {
                     tenant.tick();
@@ -60,11 +66,17 @@ impl Leases {
     }
 
     /// Asks for what is wanted; when it returns, the budgets have what could be had.
-    pub async fn ask(&self, wants: Vec<Want>) {
-        let (done, asked) = oneshot::channel();
-        if !wants.is_empty() && self.queue.try_send(Message::Ask(wants, done)).is_ok() {
-            let _what_was_had_shows_in_the_budgets = asked.await;
+    ///
+    /// # Errors
+    /// [`LedgerError::Stalled`] while the server cannot be asked.
+    pub async fn ask(&self, wants: Vec<Want>) -> Result<(), LedgerError> {
+        if wants.is_empty() {
+            return Ok(());
         }
+        let busy = || LedgerError::Stalled { reason: "too many requests wait for a lease".to_owned() };
+        let (done, asked) = oneshot::channel();
+        self.queue.try_send(Message::Ask(wants, done)).map_err(|_| busy())?;
+        asked.await.map_err(|_| LedgerError::Closed)?
     }
 
     /// Gives everything back. Blocking; nothing may be held any more.
@@ -85,8 +97,8 @@ struct Tenant {
 }
 
 impl Tenant {
-    /// Leases for a request, and for those that came after it, in one go.
-    fn ask(&mut self, wants: Vec<Want>, done: oneshot::Sender<()>, messages: &mpsc::Receiver<Message>) {
+    /// Leases for a request, and for those that came after it, in one go. True if the end was among them.
+    fn ask(&mut self, wants: Vec<Want>, done: Waiting, messages: &mpsc::Receiver<Message>) -> bool {
         let (mut all, mut waiting) = (wants, vec![done]);
         let mut ended = false;
         while let Ok(message) = messages.try_recv() {
@@ -99,17 +111,15 @@ impl Tenant {
             }
         }
         let leased = self.lessor.lease(&all);
-        if let Some(given) = self.told(leased) {
-            for given in given {
-                self.budgets.grant(&given.account, given.granted, given.elsewhere, now_ms());
-            }
+        let failed = leased.as_ref().err().map(ToString::to_string);
+        for given in self.told(leased).unwrap_or_default() {
+            self.budgets.grant(&given.account, given.granted, given.elsewhere, now_ms());
         }
-        waiting.into_iter().for_each(|done| {
-            let _went_away = done.send(());
-        });
-        if ended {
-            self.end();
+        for done in waiting {
+            let answer = failed.clone().map_or(Ok(()), |reason| Err(LedgerError::Stalled { reason }));
+            let _went_away = done.send(answer);
         }
+        ended
     }
 
     fn tick(&mut self) {

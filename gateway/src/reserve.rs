@@ -34,7 +34,8 @@ pub struct Reserved {
 /// Holds the worst case of the best candidate that the budgets can pay.
 ///
 /// # Errors
-/// [`Fault::Budget`] naming the budget; [`Fault::NoCandidate`] if no model can answer at any price.
+/// [`Fault::Budget`] naming the budget; [`Fault::NoCandidate`] if no model can answer at any price; [`Fault::Ledger`] while nothing can be
+/// leased of budgets that are shared.
 pub async fn reserve(
     app: &App,
     ask: &Ask,
@@ -59,7 +60,8 @@ pub async fn reserve(
         if refusal.unleased && asked < ASKS {
             asked += 1;
             let worst = plan.worst_cost(&decision, decision.ranked[0]);
-            app.lease(app.budgets.wants(&ask.spender(), worst, now_ms())).await;
+            let wants = app.budgets.wants(&ask.spender(), worst, now_ms());
+            app.lease(wants).await.map_err(Fault::Ledger)?;
             continue;
         }
         let waits = refusal.on_exhausted == OnExhausted::Queue && refusal.kind == RefusalKind::HeldInFlight;

@@ -84,7 +84,8 @@ impl Errand<'_> {
         let nobody = std::collections::BTreeMap::new();
         let spender =
             Spender { key: None, team: None, tags: &nobody, run: None, learning: Some(&self.policy.name) };
-        self.app.lease(self.app.budgets.wants(&spender, self.worst, now_ms())).await;
+        let wants = self.app.budgets.wants(&spender, self.worst, now_ms());
+        self.app.lease(wants).await.map_err(|_not_leased| Unanswered::NoBudget)?;
         let hold = self
             .app
             .budgets
