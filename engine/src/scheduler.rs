@@ -116,7 +116,7 @@ impl Scheduler {
         let (events, receiver) = mpsc::channel(job.max_tokens * each + CLOSING_EVENTS);
         // There are as many places in the channel as permits, so only a dead thread refuses: the receiver then sees
         // that its sender is gone.
-        drop(self.jobs.try_send(Message::Job(Submitted { job, events, _place: place })));
+        drop(self.jobs.try_send(Message::Job(Submitted { job, events, place: Some(place) })));
         Ok(receiver)
     }
 

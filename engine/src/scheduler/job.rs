@@ -93,7 +93,8 @@ pub(super) enum Message {
 pub(super) struct Submitted {
     pub(super) job: Job,
     pub(super) events: mpsc::Sender<Event>,
-    pub(super) _place: OwnedSemaphorePermit,
+    /// Given back before the last event is sent: whoever has the answer may ask again at once.
+    pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
 impl Submitted {

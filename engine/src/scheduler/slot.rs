@@ -131,7 +131,8 @@ impl Slot {
 
     /// Ends the request with an error.
     pub(super) fn fail(&mut self, failure: Failure) -> Option<Duration> {
-        let run = self.run.take()?;
+        let mut run = self.run.take()?;
+        run.submitted.place = None;
         run.send(Event::Failed(failure));
         Some(run.began.elapsed())
     }
@@ -156,6 +157,7 @@ impl Slot {
             completion_tokens: run.written,
             engine_us: u64::try_from(run.engine.as_micros()).unwrap_or(u64::MAX),
         };
+        run.submitted.place = None;
         run.send(Event::Done(Finish { reason, usage }));
         Some(run.began.elapsed())
     }
