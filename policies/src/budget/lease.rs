@@ -144,12 +144,15 @@ impl State {
         amount: Usd,
         now_ms: u64,
     ) -> bool {
+        if !self.shared {
+            return false;
+        }
         let account = self.account(id);
         let own = account.settled.saturating_add(account.held).saturating_add(amount);
         let others = account.elsewhere.settled.saturating_add(account.elsewhere.held);
         let stale = now_ms.abs_diff(account.seen_ms) >= FRESH_MS;
         let room = own.saturating_add(others) <= spec.limit || (stale && own <= spec.limit);
-        self.shared && own > account.granted && room
+        own > account.granted && room
     }
 }
 

@@ -163,7 +163,8 @@ impl Pacer {
         }
         let done = shape.share(at.window, now_ms);
         let Some(expected) = self.expected(at, done) else { return };
-        let (ended, spent) = (at.requests - self.seen.0, at.settled.saturating_sub(self.seen.1).as_f64());
+        let (ended, spent) =
+            (at.requests.saturating_sub(self.seen.0), at.settled.saturating_sub(self.seen.1).as_f64());
         self.seen = (at.requests, at.settled);
         let fair = at.limit.as_f64() / expected;
         let each = at.settled.as_f64() / at.requests.max(1) as f64;
