@@ -91,7 +91,13 @@ pub async fn escalate(
         }
     }
     let spent = spent(route, booking, &answer, &heard);
-    let worst = route.plan.worst_cost(route.decision, above);
+    // Should the better model fail, the first answer goes on, and a stream may yet come to its worst case.
+    let first = match answer.body {
+        AnswerBody::Whole(_) => spent,
+        AnswerBody::Stream(_) => route.plan.worst_cost(route.decision, answer.place).max(spent),
+    };
+    let worst = route.plan.worst_cost(route.decision, above).saturating_add(first.saturating_sub(spent));
+    let sent = booking.watch.sent();
     if let Err(fault) = booking.go_up(above, worst, spent).await {
         tracing::info!(error = %fault, "an unsure answer stays: a better one cannot be paid");
         return answer;
@@ -107,7 +113,8 @@ pub async fn escalate(
         }
         Err(failure) => {
             tracing::warn!(engine = upstream.name(), error = %failure, "an unsure answer stays: the better model failed");
-            booking.stay(answer.place);
+            let estimate = route.plan.expected_cost(route.decision, above);
+            booking.stay((answer.place, sent), &failure, estimate);
             answer
         }
     }

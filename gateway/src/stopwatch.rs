@@ -32,6 +32,17 @@ impl Stopwatch {
         self.sent.take().map_or(Duration::ZERO, |sent| sent.elapsed())
     }
 
+    /// When the engine that has the request got it.
+    #[must_use]
+    pub fn sent(&self) -> Option<Instant> {
+        self.sent
+    }
+
+    /// Nothing came of what was sent last, but what was sent to another engine at this time is still there.
+    pub fn back_to(&mut self, sent: Option<Instant>) {
+        self.sent = sent;
+    }
+
     /// From now on the engine is waited for: what passes is its time, not the gateway's.
     pub fn wait(&mut self) {
         self.waiting = Some(Instant::now());

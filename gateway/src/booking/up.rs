@@ -1,9 +1,12 @@
 //! The money of going up to a better model: what the first answer cost is held and charged beside the better one's.
 
+use std::time::Instant;
+
 use tollgate_policies::Usd;
 
 use super::{Booking, UNSURE};
 use crate::ledger::Attempt;
+use crate::upstream::Failure;
 use crate::wire::error::Fault;
 
 impl Booking {
@@ -30,9 +33,11 @@ impl Booking {
         self.app.metrics.escalated();
     }
 
-    /// The better model did not answer, so the first answer is not thrown away.
-    pub fn stay(&mut self, place: usize) {
-        self.receipt.attempts.pop();
+    /// The better model did not answer, as [`Booking::failed`], so the first answer, which was asked for at `sent`, is not thrown away.
+    pub fn stay(&mut self, (place, sent): (usize, Option<Instant>), failure: &Failure, estimate: Usd) {
+        self.failed(failure, estimate);
+        self.receipt.attempts.retain(|attempt| attempt.reason != UNSURE);
         self.serve(place);
+        self.watch.back_to(sent);
     }
 }
