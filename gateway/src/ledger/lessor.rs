@@ -1,20 +1,17 @@
 //! Leases of budget windows, from the server that has them.
 
-use postgres::Client;
 use tollgate_policies::{AccountId, Quiet, Want};
 
 use super::error::LedgerError;
-use super::postgres::{connect, leases};
+use super::postgres::{Session, leases};
 use super::recovery::Recovery;
 
 pub(crate) use leases::Given;
 
 /// The server, asked by one gateway.
 pub struct Lessor {
-    url: String,
+    session: Session,
     gateway: String,
-    /// `None` after a failure: the next question connects again.
-    client: Option<Client>,
 }
 
 impl std::fmt::Debug for Lessor {
@@ -25,51 +22,38 @@ impl std::fmt::Debug for Lessor {
 
 impl Lessor {
     pub(super) fn new(url: &str, gateway: &str) -> Lessor {
-        Lessor { url: url.to_owned(), gateway: gateway.to_owned(), client: None }
+        Lessor { session: Session::new(url), gateway: gateway.to_owned() }
     }
 
     pub(crate) fn lease(&mut self, wants: &[Want]) -> Result<Vec<Given>, LedgerError> {
-        self.with(|client, gateway| leases::lease(client, gateway, wants))
+        self.session.with(|client| leases::lease(client, &self.gateway, wants))
     }
 
     pub(crate) fn see(&mut self, accounts: &[AccountId]) -> Result<Vec<Given>, LedgerError> {
-        self.with(|client, gateway| leases::see(client, gateway, accounts))
+        self.session.with(|client| leases::see(client, &self.gateway, accounts))
     }
 
     pub(crate) fn give_back(&mut self, quiet: &[Quiet]) -> Result<(), LedgerError> {
-        self.with(|client, gateway| leases::give_back(client, gateway, quiet))
+        self.session.with(|client| leases::give_back(client, &self.gateway, quiet))
     }
 
     pub(crate) fn forget(&mut self, account: &AccountId) -> Result<(), LedgerError> {
-        self.with(|client, gateway| leases::forget(client, gateway, account))
+        self.session.with(|client| leases::forget(client, &self.gateway, account))
     }
 
     pub(crate) fn beat(&mut self) -> Result<bool, LedgerError> {
-        self.with(leases::beat)
+        self.session.with(|client| leases::beat(client, &self.gateway))
     }
 
     pub(crate) fn sign_on(&mut self) -> Result<(), LedgerError> {
-        self.with(leases::sign_on)
+        self.session.with(|client| leases::sign_on(client, &self.gateway))
     }
 
     pub(crate) fn take_over(&mut self) -> Result<Recovery, LedgerError> {
-        self.with(|client, _| leases::take_over(client))
+        self.session.with(leases::take_over)
     }
 
     pub(crate) fn sign_off(&mut self) -> Result<(), LedgerError> {
-        self.with(leases::sign_off)
-    }
-
-    fn with<T>(
-        &mut self,
-        work: impl FnOnce(&mut Client, &str) -> Result<T, LedgerError>,
-    ) -> Result<T, LedgerError> {
-        let mut client = match self.client.take() {
-            Some(client) if !client.is_closed() => client,
-            _ => connect(&self.url)?,
-        };
-        let done = work(&mut client, &self.gateway)?;
-        self.client = Some(client);
-        Ok(done)
+        self.session.with(|client| leases::sign_off(client, &self.gateway))
     }
 }

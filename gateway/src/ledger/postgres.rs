@@ -8,6 +8,7 @@ mod keys;
 pub(crate) mod leases;
 mod read;
 mod schema;
+mod session;
 
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub(crate) use keys::ServerKeys;
 pub(crate) use leases::open;
 pub(crate) use read::ServerReader;
 pub(crate) use schema::migrate;
+pub(crate) use session::Session;
 
 /// For a connection to be made.
 const CONNECT: Duration = Duration::from_secs(5);

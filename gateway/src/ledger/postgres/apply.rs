@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use postgres::{Client, Transaction};
 use tollgate_policies::Usd;
 
-use super::{connect, unsigned};
+use super::{Session, unsigned};
 use crate::ledger::LedgerError;
 use crate::ledger::batch::{Applied, Change, End, signed};
 use crate::ledger::chain::Link;
@@ -15,44 +15,30 @@ use crate::ledger::store::Store;
 
 /// A server's database, written by one gateway of several.
 pub(crate) struct ServerStore {
-    url: String,
+    session: Session,
     gateway: String,
-    /// `None` after a failure: the next commit connects again.
-    client: Option<Client>,
 }
 
 impl ServerStore {
     /// A store of the gateway of this id.
     pub(crate) fn new(url: &str, gateway: &str, client: Client) -> ServerStore {
-        ServerStore { url: url.to_owned(), gateway: gateway.to_owned(), client: Some(client) }
+        ServerStore { session: Session::of(url, client), gateway: gateway.to_owned() }
     }
 
     /// The id of the gateway that writes.
     pub(crate) fn gateway(&self) -> &str {
         &self.gateway
     }
-
-    fn with<T>(
-        &mut self,
-        work: impl FnOnce(&mut Client, &str) -> Result<T, LedgerError>,
-    ) -> Result<T, LedgerError> {
-        let mut client = match self.client.take() {
-            Some(client) if !client.is_closed() => client,
-            _ => connect(&self.url)?,
-        };
-        let done = work(&mut client, &self.gateway)?;
-        self.client = Some(client);
-        Ok(done)
-    }
 }
 
 impl Store for ServerStore {
     fn apply(&mut self, changes: &[Change]) -> Result<Applied, LedgerError> {
-        self.with(|client, gateway| apply(client, gateway, changes))
+        self.session.with(|client| apply(client, &self.gateway, changes))
     }
 
     fn rows(&mut self) -> Result<u64, LedgerError> {
-        self.with(|client, _| Ok(unsigned(client.query_one("SELECT count(*) FROM receipts", &[])?.get(0))))
+        self.session
+            .with(|client| Ok(unsigned(client.query_one("SELECT count(*) FROM receipts", &[])?.get(0))))
     }
 
     fn close(self: Box<Self>) {}

@@ -1,8 +1,8 @@
 //! Keys in PostgreSQL, as `keys::store` has them for a file.
 
-use postgres::{Client, Row};
+use postgres::Row;
 
-use super::{connect, migrate, unsigned};
+use super::{Session, connect, migrate, unsigned};
 use crate::keys::{KeyError, KeyRecord, SecretHash};
 use crate::ledger::batch::signed;
 use crate::ledger::{LedgerError, Location};
@@ -12,58 +12,52 @@ const RAISE: &str = "UPDATE meta SET value = value + 1 WHERE name = 'keys_genera
 
 /// The keys of a server's ledger.
 pub(crate) struct ServerKeys {
-    url: String,
-    client: Client,
+    session: Session,
 }
 
 impl ServerKeys {
     pub(crate) fn open(url: &str) -> Result<ServerKeys, LedgerError> {
         let mut client = connect(url)?;
         migrate(&mut client, &Location::Server(url.to_owned()).to_string())?;
-        Ok(ServerKeys { url: url.to_owned(), client })
-    }
-
-    /// The connection, made again if it is gone.
-    fn client(&mut self) -> Result<&mut Client, KeyError> {
-        if self.client.is_closed() {
-            self.client = connect(&self.url)?;
-        }
-        Ok(&mut self.client)
+        Ok(ServerKeys { session: Session::of(url, client) })
     }
 
     pub(crate) fn create(&mut self, record: &KeyRecord, hash: &SecretHash) -> Result<(), KeyError> {
-        let mut step = self.client()?.transaction().map_err(failed)?;
-        step.execute("LOCK TABLE keys IN SHARE ROW EXCLUSIVE MODE", &[]).map_err(failed)?;
-        let taken = step
-            .query_opt("SELECT 1 FROM keys WHERE name = $1 AND revoked_ms IS NULL", &[&record.name])
+        self.session.with(|client| {
+            let mut step = client.transaction().map_err(failed)?;
+            step.execute("LOCK TABLE keys IN SHARE ROW EXCLUSIVE MODE", &[]).map_err(failed)?;
+            let taken = step
+                .query_opt("SELECT 1 FROM keys WHERE name = $1 AND revoked_ms IS NULL", &[&record.name])
+                .map_err(failed)?;
+            if taken.is_some() {
+                return Err(KeyError::NameTaken { name: record.name.clone() });
+            }
+            let tags = serde_json::to_string(&record.tags).map_err(LedgerError::from)?;
+            let models =
+                record.models.as_ref().map(serde_json::to_string).transpose().map_err(LedgerError::from)?;
+            step.execute(
+                &format!("INSERT INTO keys ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL)"),
+                &[
+                    &record.id,
+                    &hash.as_bytes().as_slice(),
+                    &record.name,
+                    &record.owner,
+                    &record.team,
+                    &tags,
+                    &models,
+                    &signed(record.created_at_ms),
+                    &record.expires_at_ms.map(signed),
+                ],
+            )
             .map_err(failed)?;
-        if taken.is_some() {
-            return Err(KeyError::NameTaken { name: record.name.clone() });
-        }
-        let tags = serde_json::to_string(&record.tags).map_err(LedgerError::from)?;
-        let models =
-            record.models.as_ref().map(serde_json::to_string).transpose().map_err(LedgerError::from)?;
-        step.execute(
-            &format!("INSERT INTO keys ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL)"),
-            &[
-                &record.id,
-                &hash.as_bytes().as_slice(),
-                &record.name,
-                &record.owner,
-                &record.team,
-                &tags,
-                &models,
-                &signed(record.created_at_ms),
-                &record.expires_at_ms.map(signed),
-            ],
-        )
-        .map_err(failed)?;
-        step.execute(RAISE, &[]).map_err(failed)?;
-        step.commit().map_err(failed)
+            step.execute(RAISE, &[]).map_err(failed)?;
+            step.commit().map_err(failed)
+        })
     }
 
     pub(crate) fn revoke(&mut self, id_or_name: &str, now_ms: u64) -> Result<KeyRecord, KeyError> {
-        let mut step = self.client()?.transaction().map_err(failed)?;
+        self.session.with(|client| {
+        let mut step = client.transaction().map_err(failed)?;
         let row = step
             .query_opt(
                 &format!("UPDATE keys SET revoked_ms = $2 WHERE (id = $1 OR name = $1) AND revoked_ms IS NULL RETURNING {COLUMNS}"),
@@ -74,16 +68,21 @@ impl ServerKeys {
         step.execute(RAISE, &[]).map_err(failed)?;
         step.commit().map_err(failed)?;
         Ok(read(&row)?.1)
+        })
     }
 
     pub(crate) fn list(&mut self) -> Result<Vec<(SecretHash, KeyRecord)>, KeyError> {
-        let rows = self.client()?.query(&format!("SELECT {COLUMNS} FROM keys ORDER BY created_ms, id"), &[]);
-        rows.map_err(failed)?.iter().map(read).collect()
+        self.session.with(|client| {
+            let rows = client.query(&format!("SELECT {COLUMNS} FROM keys ORDER BY created_ms, id"), &[]);
+            rows.map_err(failed)?.iter().map(read).collect()
+        })
     }
 
     pub(crate) fn generation(&mut self) -> Result<i64, KeyError> {
-        let row = self.client()?.query_one("SELECT value FROM meta WHERE name = 'keys_generation'", &[]);
-        Ok(row.map_err(failed)?.get(0))
+        self.session.with(|client| {
+            let row = client.query_one("SELECT value FROM meta WHERE name = 'keys_generation'", &[]);
+            Ok(row.map_err(failed)?.get(0))
+        })
     }
 }
 
