@@ -97,6 +97,13 @@ pub(crate) fn take_over(client: &mut Client) -> Result<Recovery, LedgerError> {
 /// Ends a gateway: its holds become receipts, its leases are given back.
 fn bury(step: &mut Transaction<'_>, gateway: &str) -> Result<Vec<HoldRow>, LedgerError> {
     step.execute("DELETE FROM gateways WHERE id = $1", &[&gateway])?;
+    // The chain, then the windows in their order, as everybody takes them.
+    step.query_one("SELECT 1 FROM chain FOR UPDATE", &[])?;
+    step.query(
+        "SELECT 1 FROM windows JOIN leases USING (budget, subject, window_start_ms) WHERE gateway = $1 \
+         ORDER BY budget COLLATE \"C\", subject COLLATE \"C\", window_start_ms FOR UPDATE OF windows",
+        &[&gateway],
+    )?;
     let rows = step.query("DELETE FROM holds WHERE gateway = $1 RETURNING body", &[&gateway])?;
     let holds = rows
         .iter()
@@ -132,7 +139,7 @@ pub(crate) fn lease(client: &mut Client, gateway: &str, wants: &[Want]) -> Resul
             "INSERT INTO windows (budget, subject, window_start_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
             &[budget, subject, &start],
         )?;
-        let mut seen = look(&mut step, gateway, &want.account, true)?;
+        let mut seen = look(&mut step, gateway, &want.account)?;
         let free = want.limit.nanos() - seen.settled - seen.leased;
         let needed = want.amount.nanos();
         if needed > 0 && needed <= free {
@@ -161,12 +168,25 @@ pub(crate) fn see(
     gateway: &str,
     accounts: &[AccountId],
 ) -> Result<Vec<Given>, LedgerError> {
-    let mut step = client.build_transaction().read_only(true).start()?;
-    let seen =
-        accounts.iter().map(|account| Ok(look(&mut step, gateway, account, false)?.given(account.clone())));
-    let seen = seen.collect::<Result<_, LedgerError>>()?;
-    step.commit()?;
-    Ok(seen)
+    let budgets: Vec<&str> = accounts.iter().map(|account| &*account.budget).collect();
+    let subjects: Vec<&str> = accounts.iter().map(|account| &*account.subject).collect();
+    let starts: Vec<i64> = accounts.iter().map(|account| signed(account.window_start_ms)).collect();
+    // One statement, so that a sum and its lease are of one moment.
+    let rows = client.query(
+        "SELECT coalesce(settled_nanos, 0), coalesce(leased_nanos, 0), coalesce(amount_nanos, 0), coalesce(booked_nanos, 0) \
+         FROM unnest($2::text[], $3::text[], $4::bigint[]) WITH ORDINALITY AS asked (budget, subject, window_start_ms, place) \
+         LEFT JOIN windows USING (budget, subject, window_start_ms) \
+         LEFT JOIN (SELECT * FROM leases WHERE gateway = $1) AS own USING (budget, subject, window_start_ms) ORDER BY place",
+        &[&gateway, &budgets, &subjects, &starts],
+    )?;
+    let seen = rows.iter().map(|row| Seen {
+        settled: row.get(0),
+        leased: row.get(1),
+        own: row.get(2),
+        booked: row.get(3),
+        granted: 0,
+    });
+    Ok(seen.zip(accounts).map(|(seen, account)| seen.given(account.clone())).collect())
 }
 
 /// Gives back what a gateway has leased of windows that it does not use, save for what it has spent there and not booked yet.
@@ -176,7 +196,7 @@ pub(crate) fn give_back(client: &mut Client, gateway: &str, quiet: &[Quiet]) -> 
     let mut step = client.transaction()?;
     for Quiet { account, settled } in quiet {
         // The window first, as everybody takes them.
-        let seen = look(&mut step, gateway, account, true)?;
+        let seen = look(&mut step, gateway, account)?;
         let back = seen.own - (settled.nanos() - seen.booked).max(0);
         if back <= 0 {
             continue;
@@ -230,19 +250,12 @@ impl Seen {
     }
 }
 
-fn look(
-    step: &mut Transaction<'_>,
-    gateway: &str,
-    account: &AccountId,
-    lock: bool,
-) -> Result<Seen, LedgerError> {
+/// Looks at a window, which is locked.
+fn look(step: &mut Transaction<'_>, gateway: &str, account: &AccountId) -> Result<Seen, LedgerError> {
     let AccountId { budget, subject, window_start_ms } = account;
     let start = signed(*window_start_ms);
-    let lock = if lock { "FOR UPDATE" } else { "" };
     let window = step.query_opt(
-        &format!(
-            "SELECT settled_nanos, leased_nanos FROM windows WHERE budget = $1 AND subject = $2 AND window_start_ms = $3 {lock}"
-        ),
+        "SELECT settled_nanos, leased_nanos FROM windows WHERE budget = $1 AND subject = $2 AND window_start_ms = $3 FOR UPDATE",
         &[budget, subject, &start],
     )?;
     let lease = step.query_opt(
