@@ -1,9 +1,12 @@
 //! Forgetting: receipts give up who asked and what was decided, and keep what was spent.
 //!
 //! A pruned receipt's body becomes a [`Tombstone`]. Its hash stays, so the chain goes on after it, and so do its tokens and its
-//! costs, so that sums and reports by model, engine, team, route or time stay true. Runs and keys that are forgotten get other
-//! names in the windows they were counted in. A gateway may be running.
+//! costs, so that sums and reports by model, engine, team, route or time stay true. What forgotten runs and keys spent moves, receipt
+//! by receipt, to windows of other names. A gateway may be running.
 
+use std::collections::{HashMap, HashSet};
+
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use tollgate_policies::Usd;
@@ -49,117 +52,186 @@ impl Tombstone {
     }
 }
 
-/// Forgets receipts; returns how many.
+/// Forgets receipts; returns how many. Those that come in meanwhile are not looked at.
 ///
 /// # Errors
 /// [`LedgerError`]; [`LedgerError::LiveKey`] for a key that still works, whose budgets would begin anew.
 pub fn prune(location: &Location, forget: &Forget, now_ms: u64) -> Result<u64, LedgerError> {
     let path = location.file()?;
-    let mut db = open::writable(path)?;
-    let (column, value, name) = match forget {
-        Forget::Before(at_ms) => return prune_old(&mut db, *at_ms, now_ms).map_err(|error| error.at(path)),
-        Forget::Run(run) => ("run", run.clone(), run.clone()),
-        Forget::Key(key) => {
-            let (id, name) = revoked(&db, key)?;
-            ("key", id, name)
-        }
-    };
-    let mut pruned = 0;
-    loop {
-        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let sql = format!("SELECT seq, body FROM receipts WHERE {column} = ?1 LIMIT {STEP}");
-        let found = rows(&step, &sql, params![value])?;
-        for (seq, body) in &found {
-            bury(&step, *seq, body, now_ms)?;
-        }
-        pruned += found.len() as u64;
-        if found.is_empty() {
-            rename(&step, &name)?;
-            step.commit()?;
-            return Ok(pruned);
-        }
-        step.commit()?;
-    }
+    prune_file(&mut open::writable(path)?, forget, now_ms).map_err(|error| error.at(path))
 }
 
-fn prune_old(db: &mut Connection, before_ms: u64, now_ms: u64) -> Result<u64, LedgerError> {
-    let mut pruned = 0;
-    loop {
-        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let sql = format!(
-            "SELECT seq, body FROM receipts WHERE at_ms < ?1 AND body NOT LIKE '{}%' LIMIT {STEP}",
-            Tombstone::PREFIX
-        );
-        let found = rows(&step, &sql, params![signed(before_ms)])?;
-        let mut runs = Vec::new();
-        for (seq, body) in &found {
-            runs.extend(bury(&step, *seq, body, now_ms)?);
+fn prune_file(db: &mut Connection, forget: &Forget, now_ms: u64) -> Result<u64, LedgerError> {
+    let (condition, value, key) = match forget {
+        Forget::Before(at_ms) => ("at_ms < ?1", Value::from(signed(*at_ms)), None),
+        Forget::Run(run) => ("run IS ?1", Value::from(run.clone()), None),
+        Forget::Key(key) => {
+            let (id, name) = revoked(db, key)?;
+            ("key IS ?1", Value::from(id), Some(name))
         }
-        runs.sort_unstable();
-        runs.dedup();
-        for run in runs {
-            // A run that goes on keeps its name, for its money is counted under it.
-            let goes_on: bool =
-                step.query_row("SELECT count(*) > 0 FROM receipts WHERE run = ?1", [&run], |row| row.get(0))?;
-            if !goes_on {
-                rename(&step, &run)?;
-            }
+    };
+    let newest: i64 = db.query_row("SELECT coalesce(max(seq), 0) FROM receipts", [], |row| row.get(0))?;
+    let mut names = Names::of(db, condition, &value, key)?;
+    let sql = format!(
+        "SELECT seq, body FROM receipts NOT INDEXED WHERE {condition} AND seq > ?2 AND seq <= ?3 AND body NOT LIKE '{}%' \
+         ORDER BY seq LIMIT {STEP}",
+        Tombstone::PREFIX
+    );
+    let (mut pruned, mut last) = (0, 0);
+    loop {
+        // Read before the transaction: a look through a long ledger keeps no gateway from writing.
+        let found = rows(db, &sql, params![value, last, newest])?;
+        let Some((seq, _)) = found.last() else { break };
+        last = *seq;
+        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for (seq, body) in &found {
+            let receipt: Receipt = serde_json::from_str(body)?;
+            // A run whose money is counted under its name keeps its receipts until the last of them is old.
+            let waits = matches!(forget, Forget::Before(_)) && names.is_counted_on(&receipt);
+            pruned += u64::from(!waits && bury(&step, (*seq, body), receipt, &mut names, now_ms)?);
         }
         step.commit()?;
-        pruned += found.len() as u64;
-        if found.is_empty() {
-            return Ok(pruned);
-        }
     }
+    names.clear(db, newest)?;
+    Ok(pruned)
 }
 
 fn rows(
-    step: &Transaction<'_>,
+    db: &Connection,
     sql: &str,
     values: impl rusqlite::Params,
 ) -> Result<Vec<(i64, String)>, LedgerError> {
-    let mut query = step.prepare_cached(sql)?;
+    let mut query = db.prepare_cached(sql)?;
     let rows = query.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Replaces a receipt by its tombstone; returns its run.
-fn bury(step: &Transaction<'_>, seq: i64, body: &str, now_ms: u64) -> Result<Option<String>, LedgerError> {
-    let receipt: Receipt = serde_json::from_str(body)?;
-    let stone = Tombstone { pruned_at_ms: now_ms, cost: receipt.cost, accounts: receipt.accounts };
-    step.prepare_cached(
-        "UPDATE receipts SET request_id = 'pruned-' || seq, key = NULL, run = NULL, tags = '{}', body = ?2 WHERE seq = ?1",
-    )?
-    .execute(params![seq, serde_json::to_string(&stone)?])?;
-    step.prepare_cached("DELETE FROM outcomes WHERE request_id = ?1")?.execute([&receipt.request_id])?;
-    Ok(receipt.run)
+fn set(db: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<HashSet<String>, LedgerError> {
+    let mut query = db.prepare(sql)?;
+    let names = query.query_map(values, |row| row.get(0))?;
+    Ok(names.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Gives what was counted under this name another one, in windows and tombstones alike.
-fn rename(step: &Transaction<'_>, subject: &str) -> Result<(), LedgerError> {
-    let windows: i64 =
-        step.query_row("SELECT count(*) FROM windows WHERE subject = ?1", [subject], |row| row.get(0))?;
-    if windows == 0 {
-        return Ok(());
+/// Replaces a receipt by its tombstone; false if another pruning was faster.
+fn bury(
+    step: &Transaction<'_>,
+    (seq, body): (i64, &str),
+    receipt: Receipt,
+    names: &mut Names,
+    now_ms: u64,
+) -> Result<bool, LedgerError> {
+    let accounts: Vec<Account> =
+        receipt.accounts.iter().map(|account| names.other(account, &receipt)).collect();
+    let moved: Vec<(Account, Account)> =
+        receipt.accounts.into_iter().zip(accounts.iter().cloned()).filter(|(old, new)| old != new).collect();
+    let stone = Tombstone { pruned_at_ms: now_ms, cost: receipt.cost, accounts };
+    let buried = step
+        .prepare_cached(
+            "UPDATE receipts SET request_id = 'pruned-' || seq, key = NULL, run = NULL, tags = '{}', body = ?3 \
+             WHERE seq = ?1 AND body = ?2",
+        )?
+        .execute(params![seq, body, serde_json::to_string(&stone)?])?;
+    if buried == 0 {
+        return Ok(false);
     }
-    let other = format!("pruned-{:016x}", rand::random::<u64>());
-    step.execute("UPDATE windows SET subject = ?2 WHERE subject = ?1", [subject, &other])?;
-    let quoted = serde_json::to_string(subject)?;
-    let sql = format!(
-        "SELECT seq, body FROM receipts WHERE body LIKE '{}%' AND instr(body, ?1) > 0",
-        Tombstone::PREFIX
-    );
-    for (seq, body) in rows(step, &sql, [&quoted])? {
-        let Some(mut stone) = Tombstone::read(&body) else { continue };
-        for account in stone.accounts.iter_mut().filter(|account| account.subject == subject) {
-            account.subject.clone_from(&other);
-        }
-        step.execute(
-            "UPDATE receipts SET body = ?2 WHERE seq = ?1",
-            params![seq, serde_json::to_string(&stone)?],
-        )?;
+    step.prepare_cached("DELETE FROM outcomes WHERE request_id = ?1")?.execute([&receipt.request_id])?;
+    for (old, new) in &moved {
+        move_money(step, old, new, receipt.cost)?;
     }
+    Ok(true)
+}
+
+/// From now on this much of one window is counted in another.
+fn move_money(step: &Transaction<'_>, old: &Account, new: &Account, cost: Usd) -> Result<(), LedgerError> {
+    let Account { budget, subject, window_start_ms } = old;
+    let (start, nanos) = (signed(*window_start_ms), cost.nanos());
+    step.prepare_cached(
+        "INSERT INTO windows (budget, subject, window_start_ms, settled_nanos, updated_ms) \
+         SELECT budget, ?4, window_start_ms, ?5, updated_ms FROM windows \
+         WHERE budget = ?1 AND subject = ?2 AND window_start_ms = ?3 \
+         ON CONFLICT DO UPDATE SET settled_nanos = settled_nanos + excluded.settled_nanos",
+    )?
+    .execute(params![budget, subject, start, new.subject, nanos])?;
+    step.prepare_cached(
+        "UPDATE windows SET settled_nanos = settled_nanos - ?4 WHERE budget = ?1 AND subject = ?2 AND window_start_ms = ?3",
+    )?
+    .execute(params![budget, subject, start, nanos])?;
     Ok(())
+}
+
+/// Whose names are forgotten, and what they spent is counted under instead.
+struct Names {
+    /// Runs with receipts that stay.
+    going_on: HashSet<String>,
+    /// A key that works counts under its name, which may be that of a run or of a key before it.
+    keys: HashSet<String>,
+    /// The key that is forgotten.
+    key: Option<String>,
+    others: HashMap<Account, Account>,
+}
+
+impl Names {
+    fn of(
+        db: &Connection,
+        condition: &str,
+        value: &Value,
+        key: Option<String>,
+    ) -> Result<Names, LedgerError> {
+        let going_on = format!(
+            "SELECT run FROM receipts WHERE run IS NOT NULL AND {condition} \
+             INTERSECT SELECT run FROM receipts WHERE NOT ({condition})"
+        );
+        Ok(Names {
+            going_on: set(db, &going_on, [value])?,
+            keys: set(db, "SELECT name FROM keys WHERE revoked_ms IS NULL", [])?,
+            key,
+            others: HashMap::new(),
+        })
+    }
+
+    /// Whether it is of a run that goes on, and that a budget counts.
+    fn is_counted_on(&self, receipt: &Receipt) -> bool {
+        receipt.run.as_ref().is_some_and(|run| {
+            self.going_on.contains(run) && receipt.accounts.iter().any(|account| account.subject == *run)
+        })
+    }
+
+    /// Where a forgotten receipt's money is counted. Only what is surely the run's or the key's own is moved: a name may be that of a
+    /// team or a tag's value as well.
+    fn other(&mut self, account: &Account, receipt: &Receipt) -> Account {
+        let subject = &account.subject;
+        let run = receipt.run.as_ref() == Some(subject) && !self.going_on.contains(subject);
+        let forgotten = run || self.key.as_ref() == Some(subject);
+        let shared = receipt.team.as_ref() == Some(subject)
+            || receipt.tags.values().any(|value| value == subject)
+            || self.keys.contains(subject);
+        if !forgotten || shared {
+            return account.clone();
+        }
+        let other =
+            || Account { subject: format!("pruned-{:016x}", rand::random::<u64>()), ..account.clone() };
+        self.others.entry(account.clone()).or_insert_with(other).clone()
+    }
+
+    /// Removes the windows that nothing is counted in any more.
+    fn clear(&self, db: &mut Connection, newest: i64) -> Result<(), LedgerError> {
+        if self.others.is_empty() {
+            return Ok(());
+        }
+        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let back =
+            set(&step, "SELECT DISTINCT run FROM receipts WHERE seq > ?1 AND run IS NOT NULL", [newest])?;
+        for Account { budget, subject, window_start_ms } in self.others.keys() {
+            if !back.contains(subject) {
+                step.prepare_cached(
+                    "DELETE FROM windows WHERE budget = ?1 AND subject = ?2 AND window_start_ms = ?3 AND settled_nanos = 0",
+                )?
+                .execute(params![budget, subject, signed(*window_start_ms)])?;
+            }
+        }
+        step.commit()?;
+        Ok(())
+    }
 }
 
 /// The id and the name of a key that no longer works.
@@ -177,3 +249,6 @@ fn revoked(db: &Connection, key: &str) -> Result<(String, String), LedgerError> 
         Some((id, name, false)) => Ok((id, name)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::*;
+use crate::ledger::batch::{Change, End, apply, head};
+use crate::ledger::reader::Reader;
+
+const DAY: u64 = 86_400_000;
+
+struct File {
+    _folder: tempfile::TempDir,
+    location: Location,
+}
+
+impl File {
+    fn new() -> File {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::File(folder.path().join("tollgate.db"));
+        File { _folder: folder, location }
+    }
+
+    fn path(&self) -> &Path {
+        self.location.file().unwrap()
+    }
+
+    /// Books receipts of 3 µUSD each, as a gateway does.
+    fn book(&self, receipts: Vec<Receipt>) {
+        let mut db = open::writable(self.path()).unwrap();
+        let head = head(&db).unwrap();
+        let end = |receipt| Change::Settle(End { held: false, receipt: Box::new(receipt) });
+        let changes: Vec<Change> = receipts.into_iter().map(end).collect();
+        assert!(apply(&mut db, head, &changes).unwrap().duplicates.is_empty());
+    }
+
+    fn key(&self, id: &str, name: &str, revoked: bool) {
+        open::writable(self.path())
+            .unwrap()
+            .execute(
+                "INSERT INTO keys (id, hash, name, tags, created_ms, revoked_ms) VALUES (?1, CAST(?1 AS BLOB), ?2, '{}', 0, ?3)",
+                params![id, name, revoked.then_some(1)],
+            )
+            .unwrap();
+    }
+
+    fn prune(&self, forget: &Forget) -> u64 {
+        let pruned = prune(&self.location, forget, 100 * DAY).unwrap();
+        let verdict = Reader::open(&self.location).unwrap().verify(None).unwrap();
+        assert!(verdict.is_whole(), "{:?}", verdict.told);
+        pruned
+    }
+
+    /// Nanodollars of a budget by subject; other names are all `pruned`.
+    fn windows(&self, budget: &str) -> BTreeMap<String, i64> {
+        let db = open::readable(self.path()).unwrap();
+        let mut query = db.prepare("SELECT subject, settled_nanos FROM windows WHERE budget = ?1").unwrap();
+        let mut windows = BTreeMap::new();
+        let rows = query.query_map([budget], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)));
+        for (subject, nanos) in rows.unwrap().map(Result::unwrap) {
+            let subject = if subject.starts_with("pruned-") { "pruned".to_owned() } else { subject };
+            *windows.entry(subject).or_default() += nanos;
+        }
+        windows
+    }
+
+    fn says(&self, word: &str) -> bool {
+        let db = open::readable(self.path()).unwrap();
+        let found = db.query_row("SELECT count(*) FROM receipts WHERE instr(body, ?1) > 0", [word], |row| {
+            row.get::<_, i64>(0)
+        });
+        found.unwrap() > 0
+    }
+}
+
+/// A receipt of a run, counted in the budgets given with their subjects.
+fn receipt(id: &str, day: u64, run: &str, accounts: &[(&str, &str)]) -> Receipt {
+    let account = |(budget, subject): &(&str, &str)| Account {
+        budget: (*budget).to_owned(),
+        subject: (*subject).to_owned(),
+        window_start_ms: 0,
+    };
+    Receipt {
+        request_id: id.to_owned(),
+        at_ms: day * DAY,
+        run: Some(run.to_owned()),
+        cost: Usd::from_nanos(3_000),
+        accounts: accounts.iter().map(account).collect(),
+        ..Receipt::default()
+    }
+}
+
+fn sums(of: &[(&str, i64)]) -> BTreeMap<String, i64> {
+    of.iter().map(|(subject, nanos)| ((*subject).to_owned(), *nanos)).collect()
+}
+
+#[test]
+fn a_name_that_is_another_s_as_well_keeps_its_counter() {
+    let file = File::new();
+    let of_team = |id: &str, run: &str| Receipt {
+        team: Some("search".to_owned()),
+        ..receipt(id, 1, run, &[("runs", run), ("teams", "search")])
+    };
+    file.key("k1", "bob", false);
+    let of_key = |id: &str, run: &str| Receipt {
+        key: Some("k1".to_owned()),
+        ..receipt(id, 1, run, &[("runs", run), ("keys", "bob")])
+    };
+    let tagged = Receipt {
+        tags: [("app".to_owned(), "chat".to_owned())].into(),
+        ..receipt("t", 1, "chat", &[("runs", "chat"), ("apps", "chat")])
+    };
+    file.book(vec![
+        of_team("a", "search"),
+        of_team("b", "other"),
+        of_key("c", "bob"),
+        of_key("d", "e"),
+        tagged,
+    ]);
+    for (run, receipts) in [("search", 1), ("bob", 1), ("chat", 1), ("other", 1), ("other", 0)] {
+        assert_eq!(file.prune(&Forget::Run(run.to_owned())), receipts, "{run}");
+    }
+    assert_eq!(file.windows("teams"), sums(&[("search", 6_000)]));
+    assert_eq!(file.windows("keys"), sums(&[("bob", 6_000)]));
+    assert_eq!(file.windows("apps"), sums(&[("chat", 3_000)]));
+    assert_eq!(file.windows("runs")["pruned"], 3_000, "the one whose name is its own");
+    assert!(!file.says("other"));
+}
+
+#[test]
+fn a_run_that_goes_on_is_forgotten_when_its_last_request_is_old() {
+    let file = File::new();
+    let many = (0..3 * STEP).map(|n| receipt(&format!("old-{n}"), 1, "long", &[("runs", "long")]));
+    let uncounted = receipt("free", 1, "uncounted", &[("all", "")]);
+    let recent = [receipt("new", 50, "long", &[("runs", "long")]), receipt("too", 50, "uncounted", &[])];
+    file.book(many.chain([uncounted]).chain(recent).collect());
+    let all = (3 * STEP + 1) * 3_000;
+    assert_eq!(file.prune(&Forget::Before(40 * DAY)), 1, "the run that no budget counts");
+    assert_eq!(file.windows("runs"), sums(&[("long", all)]));
+    assert_eq!(file.prune(&Forget::Before(60 * DAY)), 3 * STEP.unsigned_abs() + 2);
+    assert_eq!(file.windows("runs"), sums(&[("pruned", all)]));
+    assert_eq!(file.windows("all"), sums(&[("", 3_000)]));
+    assert!(!file.says("long") && !file.says("uncounted"));
+    assert_eq!(file.prune(&Forget::Before(60 * DAY)), 0);
+}
+
+#[test]
+fn a_key_and_the_runs_that_only_it_made_are_forgotten() {
+    let file = File::new();
+    file.key("k1", "bob", true);
+    file.key("k2", "bob", false);
+    file.key("k3", "eve", true);
+    let by = |key: &str, name: &str, id: &str, run: &str| Receipt {
+        key: Some(key.to_owned()),
+        ..receipt(id, 1, run, &[("runs", run), ("keys", name)])
+    };
+    file.book(vec![by("k1", "bob", "a", "r"), by("k2", "bob", "b", "both"), by("k3", "eve", "c", "own")]);
+    file.book(vec![by("k3", "eve", "d", "both")]);
+    assert_eq!(file.prune(&Forget::Key("k1".to_owned())), 1);
+    assert_eq!(file.windows("keys"), sums(&[("bob", 6_000), ("eve", 6_000)]), "bob is a live key's name too");
+    assert_eq!(file.prune(&Forget::Key("eve".to_owned())), 2);
+    assert_eq!(file.windows("keys"), sums(&[("bob", 6_000), ("pruned", 6_000)]));
+    assert_eq!(file.windows("runs"), sums(&[("both", 6_000), ("pruned", 6_000)]), "k2's run goes on");
+    assert!(!file.says("eve") && !file.says("own"));
+}
