@@ -1,6 +1,8 @@
 //! `tollgate ledger prune` and `[ledger] keep_days`: who asked is forgotten, what was spent is not, and the ledger stays whole.
 
-use crate::stage::{POLICY, SMALL_PRICE, Stage, ask, budget, verified};
+use tollgate_tests::home::Home;
+
+use crate::stage::{POLICY, SMALL_PRICE, Stage, ask, budget, config, verified};
 
 const PLACE: [&str; 4] = ["--config", "tollgate.toml", "--data-dir", "data"];
 
@@ -91,4 +93,17 @@ async fn old_receipts_are_pruned_by_age() {
     assert_eq!(verified(&stage.home).await["pruned"], 3);
     let nothing = cli(&stage, &["ledger", "prune"]).await;
     assert_eq!(nothing.code, Some(2), "one of the three is needed");
+}
+
+#[tokio::test]
+async fn days_are_refused_where_nothing_would_be_forgotten() {
+    let ledger = "[ledger]\nurl = \"postgres://nobody@127.0.0.1:1/none\"\nkeep_days = 30\n";
+    let home = Home::new(&(config("http://127.0.0.1:1", "http://127.0.0.1:1", SMALL_PRICE, "") + ledger));
+    home.write("policies/default.toml", POLICY);
+    for command in [["serve"].as_slice(), &["ledger", "report"]] {
+        let args: Vec<&str> = command.iter().chain(&PLACE).copied().collect();
+        let refused = home.run(&args).await;
+        assert_ne!(refused.code, Some(0));
+        assert!(refused.said().contains("[ledger] keep_days"), "{}", refused.said());
+    }
 }

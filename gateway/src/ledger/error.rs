@@ -145,6 +145,11 @@ pub enum LedgerError {
         /// The ledger.
         location: String,
     },
+    /// `[ledger] keep_days` for such a ledger.
+    #[error(
+        "[ledger] keep_days: receipts in a server are not pruned yet; leave it out, or keep the ledger in a file"
+    )]
+    KeepDays,
     /// Any other database failure.
     #[error("the ledger's database failed: {0}")]
     Database(#[from] rusqlite::Error),
