@@ -1,7 +1,7 @@
 //! `[escalate]`: an unsure answer is thrown away for a better model's before the client has seen any of it.
 
 use hyper::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use tollgate_tests::upstream::{Chat, Gate, Script};
 
 use crate::stage::{POLICY, SMALL_PRICE, Stage, ask, ask_stream, budget, verified};
@@ -133,6 +133,27 @@ async fn an_unsure_answer_stays_where_a_better_one_cannot_be_had() {
         assert!(lost > 0.0, "{receipt}");
         assert!((usd(&receipt["cost"]) - lost - 0.000_011_5).abs() < 1e-12, "{receipt}");
     }
+    // Each model's money is told as its own, though the receipts are the small one's.
+    let report = [
+        "ledger",
+        "report",
+        "--by",
+        "model,engine",
+        "--json",
+        "--config",
+        "tollgate.toml",
+        "--data-dir",
+        "data",
+    ];
+    let report: Value = serde_json::from_str(&broken.home.run(&report).await.success()).expect("it is JSON");
+    let lines = report["lines"].as_array().expect("lines");
+    let told = |line: &Value| (line["group"].clone(), line["requests"].clone());
+    assert_eq!(told(&lines[0]), (json!(["large", "large-engine"]), json!(0)), "{report}");
+    assert_eq!(told(&lines[1]), (json!(["small", "small-engine"]), json!(2)), "{report}");
+    assert!((usd(&lines[1]["cost_usd"]) - 2.0 * 0.000_011_5).abs() < 1e-12, "{report}");
+    let sum = |field: &str| receipts.iter().map(|receipt| usd(&receipt[field])).sum::<f64>();
+    assert!((usd(&report["total"]["cost_usd"]) - sum("cost")).abs() < 1e-12, "{report}");
+    assert!((usd(&report["total"]["saved_usd"]) - sum("saved")).abs() < 1e-12, "{report}");
     verified(&broken.home).await;
 }
 

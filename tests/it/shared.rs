@@ -101,11 +101,22 @@ async fn a_ledger_in_postgresql_does_what_a_file_does() {
     let replayed = cli(vec!["policy", "replay", "policies/default.toml", "--json"]).await.success();
     assert!(replayed.contains("\"answered\""), "{replayed}");
     server.sql("UPDATE receipts SET cost_nanos = 1 WHERE seq = 3");
+    server.sql("INSERT INTO attempts VALUES (4, 0, 'another', 'elsewhere', 5000)");
     let tampered = cli(vec!["ledger", "verify"]).await;
-    assert!(
-        tampered.code == Some(1) && tampered.stdout.contains("receipt 3: column cost_nanos"),
-        "{tampered:?}"
+    for problem in ["receipt 3: column cost_nanos", "receipt 4: its rows in attempts"] {
+        assert!(tampered.code == Some(1) && tampered.stdout.contains(problem), "{tampered:?}");
+    }
+    let by_model = cli(vec!["ledger", "report", "--by", "day,model", "--csv"]).await.success();
+    assert!(by_model.contains("another,0,0,0,0.000005,"), "{by_model}");
+    // A database from before there was that table: it is filled from the receipts.
+    server.sql("DROP TABLE attempts");
+    server.sql("UPDATE meta SET value = 1 WHERE name = 'schema'");
+    server.sql(
+        r#"UPDATE receipts SET body = '{"attempts":[{"model":"free","engine":"e","cost":"0"},{"model":"tried","engine":"e","cost":"0.0000115"}]}'
+        WHERE seq = 5"#,
     );
+    let by_model = cli(vec!["ledger", "report", "--by", "model", "--csv"]).await.success();
+    assert!(by_model.contains("tried,0,0,0,0.0000115,") && !by_model.contains("free"), "{by_model}");
     assert!(!gateway.log().contains("tollgate@"), "{}", gateway.log());
     assert_eq!(gateway.stop().await.code(), Some(0));
     assert_eq!(server.sql("SELECT count(*) FROM gateways"), "0");

@@ -10,6 +10,7 @@ use tollgate_policies::Usd;
 
 use super::chain::Link;
 use super::error::LedgerError;
+use super::moved::Costly;
 use super::outcome::{self, Judged, Promotion};
 use super::record::{Account, HoldRow, Receipt};
 
@@ -201,10 +202,25 @@ fn insert_receipt(
         link.as_bytes(),
     ]);
     match done {
-        Ok(_) => Ok(Some(link)),
+        Ok(_) => {
+            insert_attempts(step, receipt)?;
+            Ok(Some(link))
+        }
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What tries cost, of the receipt written last.
+fn insert_attempts(step: &Transaction<'_>, receipt: &Receipt) -> rusqlite::Result<()> {
+    let seq = step.last_insert_rowid();
+    for Costly { number, model, engine, cost } in Costly::of(receipt) {
+        step.prepare_cached(
+            "INSERT INTO attempts (receipt, number, model, engine, cost_nanos) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![seq, number, model, engine, cost.nanos()])?;
+    }
+    Ok(())
 }
 
 /// SQLite's integers are signed; times and token counts never come near the edge.

@@ -12,6 +12,7 @@ mod focus;
 mod fold;
 mod lessor;
 mod location;
+mod moved;
 mod open;
 mod outcome;
 mod postgres;

@@ -12,6 +12,7 @@ use tollgate_policies::Usd;
 
 use super::batch::signed;
 use super::error::LedgerError;
+use super::moved;
 use super::reader::{Database, Reader};
 use super::record::Receipt;
 
@@ -275,7 +276,7 @@ fn grouped(db: &Connection, question: &Question) -> Result<Vec<Line>, LedgerErro
          GROUP BY {group} ORDER BY {order}"
     );
     let mut query = db.prepare(&sql)?;
-    let lines = query.query_map(params_from_iter(values), |row| {
+    let lines = query.query_map(params_from_iter(&values), |row| {
         let unsigned = |index: usize| row.get::<_, i64>(index).map(|n| u64::try_from(n).unwrap_or(0));
         Ok(Line {
             group: (0..count).map(|index| row.get(index)).collect::<rusqlite::Result<_>>()?,
@@ -287,5 +288,18 @@ fn grouped(db: &Connection, question: &Question) -> Result<Vec<Line>, LedgerErro
             saved_usd: Usd::from_nanos(row.get(count + 5)?),
         })
     })?;
-    Ok(lines.collect::<rusqlite::Result<_>>()?)
+    let mut lines = lines.collect::<rusqlite::Result<_>>()?;
+    if moved::concerns(question) {
+        let sql = format!(
+            "SELECT {columns} sum(cost_nanos) FROM {} WHERE at_ms >= ?1 AND at_ms < ?2 GROUP BY {group}",
+            moved::MOVES
+        );
+        let mut query = db.prepare(&sql)?;
+        let moves = query.query_map(params_from_iter(&values), |row| {
+            let group = (0..count).map(|index| row.get(index)).collect::<rusqlite::Result<_>>()?;
+            Ok((group, Usd::from_nanos(row.get(count)?)))
+        })?;
+        moved::apply(&mut lines, moves.collect::<rusqlite::Result<_>>()?, question);
+    }
+    Ok(lines)
 }

@@ -91,6 +91,23 @@ const MIGRATIONS: &[&str] = &[
         trial TEXT NOT NULL
     ) STRICT;
     ",
+    // What tries cost that failed or were thrown away, so that reports can tell which model took it. Of older receipts it is read from the
+    // body: its decimal text times 10^9 is exact in a double below two million dollars.
+    "
+    CREATE TABLE attempts (
+        receipt INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        model TEXT NOT NULL,
+        engine TEXT NOT NULL,
+        cost_nanos INTEGER NOT NULL,
+        PRIMARY KEY (receipt, number)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO attempts
+        SELECT seq, each.key, each.value ->> '$.model', each.value ->> '$.engine',
+            CAST(round(CAST(each.value ->> '$.cost' AS REAL) * 1000000000) AS INTEGER)
+        FROM receipts, json_each(body, '$.attempts') AS each
+        WHERE body LIKE '%\"attempts\":[%' AND CAST(each.value ->> '$.cost' AS REAL) > 0;
+    ",
 ];
 
 /// Newest schema version this release writes.
@@ -124,5 +141,41 @@ pub(crate) fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
         step.pragma_update(None, "application_id", APPLICATION_ID)?;
         step.pragma_update(None, "user_version", from + 1)?;
         step.commit()?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tries_cost_is_read_from_older_receipts() {
+        let mut db = Connection::open_in_memory().unwrap();
+        for sql in &MIGRATIONS[..2] {
+            db.execute_batch(sql).unwrap();
+        }
+        db.pragma_update(None, "user_version", 2).unwrap();
+        let attempt = |model: &str, cost: &str| {
+            format!(r#"{{"model":"{model}","engine":"e","reason":"unsure","cost":"{cost}"}}"#)
+        };
+        let tries =
+            [attempt("free", "0"), attempt("odd", "1234567.123456789"), attempt("small", "0.0000115")];
+        let bodies = [format!(r#"{{"attempts":[{}]}}"#, tries.join(",")), r#"{"pruned_at_ms":1}"#.to_owned()];
+        for (seq, body) in (1..).zip(bodies) {
+            db.execute(
+                "INSERT INTO receipts VALUES (?1, ?1, 0, NULL, NULL, NULL, '{}', 'p', 'r', 'm', 'm', 'e', 'ok', 0, 0, 0, 0, 0, ?2, x'00')",
+                (seq, body),
+            )
+            .unwrap();
+        }
+        migrate(&mut db).unwrap();
+        let mut query = db.prepare("SELECT receipt, number, model, cost_nanos FROM attempts").unwrap();
+        let rows =
+            query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get(3)?)));
+        let rows: Vec<(i64, i64, String, i64)> = rows.unwrap().map(Result::unwrap).collect();
+        assert_eq!(
+            rows,
+            [(1, 1, "odd".to_owned(), 1_234_567_123_456_789), (1, 2, "small".to_owned(), 11_500)]
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Proof that a ledger is whole: the chain holds, no column was changed, every window's sum is that of its
 //! receipts, and no window's settled and held money is above its limit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, Row};
 use serde::Serialize;
@@ -10,6 +10,7 @@ use tollgate_policies::Usd;
 use super::batch::signed;
 use super::chain::Link;
 use super::error::LedgerError;
+use super::moved::Costly;
 use super::prune::Tombstone;
 use super::reader::{Database, Reader};
 use super::record::{Account, HoldRow, Receipt};
@@ -82,6 +83,12 @@ fn verify(db: &Connection, expected: Option<&str>) -> Result<Verdict, LedgerErro
     while let Some(row) = rows.next()? {
         walk.take(&stored(row)?)?;
     }
+    let mut query = db.prepare(&format!("SELECT {} FROM attempts", Costly::COLUMNS))?;
+    let attempts = query.query_map([], |row| {
+        let cost = Usd::from_nanos(row.get(4)?);
+        Ok((row.get(0)?, Costly { number: row.get(1)?, model: row.get(2)?, engine: row.get(3)?, cost }))
+    })?;
+    walk.attempts(attempts.collect::<rusqlite::Result<_>>()?);
     let mut query = db.prepare("SELECT budget, subject, window_start_ms, settled_nanos FROM windows")?;
     let windows = query.query_map([], |row| {
         let account = Account {
@@ -190,6 +197,9 @@ pub(super) struct Walk {
     expected: Option<String>,
     seen: bool,
     spent: HashMap<Account, Usd>,
+    /// What tries cost, by the receipts' numbers.
+    attempts: HashMap<i64, Vec<Costly>>,
+    pruned: HashSet<i64>,
 }
 
 impl Walk {
@@ -200,6 +210,8 @@ impl Walk {
             expected: expected.map(str::to_owned),
             seen: expected.is_none(),
             spent: HashMap::new(),
+            attempts: HashMap::new(),
+            pruned: HashSet::new(),
         }
     }
 
@@ -209,6 +221,7 @@ impl Walk {
         self.verdict.receipts += 1;
         if let Some(stone) = Tombstone::read(&row.body) {
             self.verdict.pruned += 1;
+            self.pruned.insert(seq);
             if stone.cost.nanos() != row.numbers[3] {
                 self.verdict.problem(|| {
                     format!("receipt {seq}: column cost_nanos does not agree with what was kept")
@@ -232,6 +245,10 @@ impl Walk {
                             format!("receipt {seq}: column {column} does not agree with the receipt")
                         });
                     }
+                    let costly: Vec<Costly> = Costly::of(&receipt).collect();
+                    if !costly.is_empty() {
+                        self.attempts.insert(seq, costly);
+                    }
                     self.spend(receipt.accounts, receipt.cost);
                 }
                 Err(error) => self.verdict.problem(|| format!("receipt {seq}: unreadable: {error}")),
@@ -246,6 +263,24 @@ impl Walk {
         for account in accounts {
             let sum = self.spent.entry(account).or_default();
             *sum = sum.saturating_add(cost);
+        }
+    }
+
+    /// Compares what the receipts say of tries that cost something with the table of them, by receipt and number. Of a pruned receipt it
+    /// is the table alone that says it.
+    pub(super) fn attempts(&mut self, mut stored: Vec<(i64, Costly)>) {
+        stored.sort_by_key(|(seq, costly)| (*seq, costly.number));
+        let mut found: HashMap<i64, Vec<Costly>> = HashMap::new();
+        for (seq, costly) in stored {
+            found.entry(seq).or_default().push(costly);
+        }
+        found.retain(|seq, _| !self.pruned.contains(seq));
+        let mut differ: Vec<i64> = found.keys().chain(self.attempts.keys()).copied().collect();
+        differ.sort_unstable();
+        differ.dedup();
+        for seq in differ.into_iter().filter(|seq| found.get(seq) != self.attempts.get(seq)) {
+            self.verdict
+                .problem(|| format!("receipt {seq}: its rows in attempts do not agree with the receipt"));
         }
     }
 

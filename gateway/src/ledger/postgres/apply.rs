@@ -9,6 +9,7 @@ use super::{Session, unsigned};
 use crate::ledger::LedgerError;
 use crate::ledger::batch::{Applied, Change, End, signed};
 use crate::ledger::chain::Link;
+use crate::ledger::moved::Costly;
 use crate::ledger::outcome::{Judged, Promotion};
 use crate::ledger::record::{Account, HoldRow, Receipt};
 use crate::ledger::store::Store;
@@ -225,6 +226,8 @@ struct Columns<'r> {
     numbers: [Vec<i64>; 5],
     bodies: Vec<String>,
     hashes: Vec<Vec<u8>>,
+    /// What tries cost, with the receipt's number.
+    attempts: Vec<(i64, Costly)>,
 }
 
 impl<'r> Columns<'r> {
@@ -254,6 +257,7 @@ impl<'r> Columns<'r> {
         self.tags.push(serde_json::to_string(&receipt.tags)?);
         self.bodies.push(body);
         self.hashes.push(link.as_bytes().to_vec());
+        self.attempts.extend(Costly::of(receipt).map(|costly| (seq, costly)));
         Ok(())
     }
 
@@ -272,6 +276,16 @@ impl<'r> Columns<'r> {
                 prompt, completion, cost, baseline, saved, &self.bodies, &self.hashes,
             ],
         )?;
+        self.insert_attempts(step)
+    }
+
+    fn insert_attempts(&self, step: &mut Transaction<'_>) -> Result<(), LedgerError> {
+        for (seq, Costly { number, model, engine, cost }) in &self.attempts {
+            step.execute(
+                "INSERT INTO attempts (receipt, number, model, engine, cost_nanos) VALUES ($1, $2, $3, $4, $5)",
+                &[seq, number, model, engine, &cost.nanos()],
+            )?;
+        }
         Ok(())
     }
 }

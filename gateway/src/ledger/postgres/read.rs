@@ -11,6 +11,7 @@ use tollgate_policies::Usd;
 use super::{connect, migrate, unsigned};
 use crate::ledger::batch::signed;
 use crate::ledger::chain::Link;
+use crate::ledger::moved::{self, Costly};
 use crate::ledger::outcome::{Judged, Promotion, Source, Tally};
 use crate::ledger::prune::Tombstone;
 use crate::ledger::record::{Account, HoldRow, Receipt};
@@ -83,6 +84,8 @@ impl ServerReader {
                 walk.take(&stored(&row))?;
             }
             drop(rows);
+            let attempts = step.query(&format!("SELECT {} FROM attempts", Costly::COLUMNS), &[])?;
+            walk.attempts(attempts.iter().map(costly).collect());
             let end = step.query_one("SELECT hash FROM chain", &[])?;
             let rows = step.query(
                 "SELECT budget, subject, window_start_ms, settled_nanos, leased_nanos FROM windows",
@@ -165,7 +168,21 @@ impl ServerReader {
             }
         });
         // Without receipts there is no line, as in a file.
-        Ok(lines.filter(|line| line.requests > 0).collect())
+        let mut lines = lines.filter(|line| line.requests > 0).collect();
+        if moved::concerns(question) {
+            let sum = sum("cost_nanos");
+            let statement = format!(
+                "SELECT {columns} {sum} FROM {} WHERE at_ms >= $1 AND at_ms < $2 GROUP BY {}",
+                moved::MOVES,
+                places.join(", ")
+            );
+            let rows = self.0.borrow_mut().query(&statement, &values)?;
+            let moves = rows.iter().map(|row| {
+                ((0..count).map(|index| row.get(index)).collect(), Usd::from_nanos(row.get(count)))
+            });
+            moved::apply(&mut lines, moves.collect(), question);
+        }
+        Ok(lines)
     }
 
     pub(crate) fn hours(&self, since_ms: u64, until_ms: u64) -> Result<[f64; 24], LedgerError> {
@@ -265,6 +282,11 @@ fn sql(dimension: &Dimension, number: usize) -> String {
         Dimension::Tag(_) => format!("tags::jsonb ->> ${number}"),
         column => column.heading(),
     }
+}
+
+fn costly(row: &Row) -> (i64, Costly) {
+    let cost = Usd::from_nanos(row.get(4));
+    (row.get(0), Costly { number: row.get(1), model: row.get(2), engine: row.get(3), cost })
 }
 
 fn account(row: &Row, first: usize) -> Account {

@@ -6,7 +6,8 @@ use super::SCHEMA;
 use crate::ledger::LedgerError;
 
 /// Migrations in order; entry N brings schema N to N + 1. Never edited once released.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE receipts (
         seq BIGINT PRIMARY KEY,
         request_id TEXT NOT NULL UNIQUE,
@@ -101,7 +102,23 @@ const MIGRATIONS: &[&str] = &["
         trial TEXT NOT NULL
     );
     INSERT INTO meta (name, value) VALUES ('keys_generation', 0);
-"];
+    ",
+    // What tries cost that failed or were thrown away, so that reports can tell which model took it.
+    "
+    CREATE TABLE attempts (
+        receipt BIGINT NOT NULL,
+        number BIGINT NOT NULL,
+        model TEXT NOT NULL,
+        engine TEXT NOT NULL,
+        cost_nanos BIGINT NOT NULL,
+        PRIMARY KEY (receipt, number)
+    );
+    INSERT INTO attempts
+        SELECT seq, place - 1, attempt ->> 'model', attempt ->> 'engine', ((attempt ->> 'cost')::numeric * 1000000000)::bigint
+        FROM receipts, jsonb_array_elements(body::jsonb -> 'attempts') WITH ORDINALITY AS each (attempt, place)
+        WHERE body LIKE '%\"attempts\":[%' AND (attempt ->> 'cost')::numeric > 0;
+    ",
+];
 
 /// Makes the schema, or applies what it lacks; several gateways may begin at once.
 pub(crate) fn migrate(client: &mut Client, location: &str) -> Result<(), LedgerError> {
