@@ -146,6 +146,7 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
     }
     record_limits(&app).await;
     apart(|| app.recall())?;
+    let pacing = Pacing::resume(&config.data_dir, &app.budgets);
     let warnings = Warnings::new(webhook(config)?);
     let watch = Watch {
         app: Arc::clone(&app),
@@ -154,7 +155,7 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
         store: Arc::new(Mutex::new(store)),
         reading: JoinSet::new(),
         warnings,
-        pacing: Pacing::default(),
+        pacing,
         retention: Retention::new(config.keep_days),
     };
     tasks.spawn(watch.run(signal(SignalKind::hangup())?));

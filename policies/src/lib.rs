@@ -13,8 +13,8 @@ pub mod policy;
 pub mod price;
 
 pub use budget::{
-    AccountId, AccountState, BudgetSpec, Budgets, Elsewhere, Hold, OnExhausted, Pace, Quiet, Refusal,
-    RefusalKind, Remaining, RunLeft, Scope, Shape, Spender, Subject, Want, Window,
+    AccountId, AccountState, BudgetSpec, Budgets, Elsewhere, Hold, KeptPace, OnExhausted, Pace, Quiet,
+    Refusal, RefusalKind, Remaining, RunLeft, Scope, Shape, Spender, Subject, Want, Window,
 };
 pub use condition::{Condition, ConditionError, FACTS, Fact, FactKind, Facts};
 pub use diagnostic::{Diagnostic, Diagnostics};

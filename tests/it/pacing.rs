@@ -54,6 +54,29 @@ async fn money_spent_too_fast_gets_dear_and_requests_go_to_the_cheaper_model() {
     assert!(metrics.sum("tollgate_budget_price_of_money", &[("budget", "purse")]) > 0.0);
     // What is asked for by name is not paced.
     assert_eq!(client.chat(&ask("large")).await.header("x-tollgate-model"), "large");
+    // A gateway that is started again goes on with the price.
+    let file = stage.home.data().join("pacing.json");
+    let kept = async {
+        while std::fs::read_to_string(&file).is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(40), kept).await.expect("what pacing knows is written");
+    stage.gateway.kill().await;
+    let again = stage.home.serve().await;
+    let priced = async {
+        while again.metrics().await.sum("tollgate_budget_price_of_money", &[("budget", "purse")]) <= 0.0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), priced)
+        .await
+        .expect("money is dear before the first request");
+    // A damaged file is told of, and does no harm.
+    again.kill().await;
+    std::fs::write(&file, "[{\"budget\": 5}]").expect("the file can be written");
+    let anew = stage.home.serve().await;
+    assert!(anew.log().contains("the prices of money are found anew"), "{}", anew.log());
 }
 
 #[tokio::test]

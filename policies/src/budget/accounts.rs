@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::budget::pace::{Pacer, Position, run_price};
+use crate::budget::pace::run_price;
+use crate::budget::pacers::Pacers;
 use crate::budget::spec::Specs;
-use crate::budget::{AccountId, BudgetSpec, Elsewhere, Hold, Pace, Refusal, Shape, Spender};
+use crate::budget::{AccountId, BudgetSpec, Elsewhere, Hold, Pace, Refusal, Spender};
 use crate::money::Usd;
 
 /// A run has no calendar end: its counter is forgotten once nothing touched it for this long.
@@ -33,8 +34,7 @@ pub(super) struct State {
     /// Whether only what is granted may be spent, for others spend from the same budgets.
     pub(super) shared: bool,
     sweep_at: usize,
-    /// By budget and subject, for windows follow each other.
-    pacers: HashMap<(String, String), Pacer>,
+    pub(super) pacers: Pacers,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -53,9 +53,9 @@ pub(super) struct Account {
     pub(super) asked: u64,
     pub(super) asked_before: u64,
     /// Holds that ended.
-    requests: u64,
+    pub(super) requests: u64,
     /// Whether something changed since pacing looked.
-    fresh: bool,
+    pub(super) fresh: bool,
     pub(super) touched_ms: u64,
     /// End of the window; `None` for a run.
     pub(super) ends_ms: Option<u64>,
@@ -170,17 +170,6 @@ impl Budgets {
         let account = state.accounts.entry(id).or_default();
         account.settled = account.settled.saturating_add(settled);
         account.ends_ms = ends_ms;
-    }
-
-    /// Whether some budget spreads its money so.
-    pub fn has_pace(&self, pace: Pace) -> bool {
-        self.state.lock().specs.iter().any(|spec| spec.pace == pace)
-    }
-
-    /// Moves the price of money in every paced budget by what was spent since the last time; `daily` is how a day's
-    /// requests are spread. For a timer: nothing about it has to be exact in time.
-    pub fn pace(&self, daily: &Shape, now_ms: u64) {
-        self.state.lock().pace(daily, now_ms);
     }
 
     /// The price of money for a request, in quality per dollar: those of its paced budgets together, for each of them
@@ -312,46 +301,13 @@ impl State {
         self.sweep_at = self.accounts.len() * 2;
     }
 
-    fn pace(&mut self, daily: &Shape, now_ms: u64) {
-        let even = Shape::even();
-        let mut pacers = std::mem::take(&mut self.pacers);
-        let paced = |name: &str| self.specs.iter().any(|spec| spec.name == name && spec.pace != Pace::Off);
-        pacers.retain(|(budget, _), pacer| paced(budget) && !pacer.is_stale(now_ms));
-        for (id, account) in &mut self.accounts {
-            if !std::mem::take(&mut account.fresh) {
-                continue;
-            }
-            let Some(spec) = self.specs.iter().find(|spec| spec.name == id.budget) else { continue };
-            let shape = match spec.pace {
-                Pace::Off => continue,
-                Pace::Even => &even,
-                Pace::Daily => daily,
-            };
-            let Some(end) = spec.window.end_ms(now_ms) else { continue };
-            if id.window_start_ms != spec.window.start_ms(now_ms) {
-                continue;
-            }
-            let at = Position {
-                limit: spec.limit,
-                settled: account.settled,
-                elsewhere: account.elsewhere.settled,
-                requests: account.requests,
-                in_flight: account.holds,
-                window: (id.window_start_ms, end),
-            };
-            let owner = (id.budget.clone(), id.subject.clone());
-            pacers.entry(owner).or_insert_with(|| Pacer::new(&at, shape, now_ms)).update(&at, shape, now_ms);
-        }
-        self.pacers = pacers;
-    }
-
     fn price(&self, spec: &BudgetSpec, id: &AccountId) -> f64 {
         if spec.is_of_runs() {
             let account = self.account(id);
             return run_price(spec.limit, account.taken().0, account.requests);
         }
         let owner = (spec.name.clone(), id.subject.clone());
-        self.pacers.get(&owner).map_or(0.0, Pacer::price)
+        self.pacers.price(&owner)
     }
 
     fn snapshot(&self, now_ms: u64) -> Vec<AccountState> {

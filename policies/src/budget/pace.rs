@@ -7,6 +7,7 @@
 //! the whole window buys most quality, however unevenly its requests come.
 
 use crate::money::Usd;
+use serde::{Deserialize, Serialize};
 
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
@@ -115,6 +116,38 @@ pub(super) struct Position {
     pub(super) window: (u64, u64),
 }
 
+/// What stays of a budget's pacing when its process ends, so that the next one does not begin with money that has no price.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptPace {
+    /// The budget.
+    pub budget: String,
+    /// Whose counter.
+    pub subject: String,
+    /// The window it was in, Unix milliseconds.
+    pub window: (u64, u64),
+    /// `ln` of the price of as much money as the target, before its unit: the controller's state.
+    pub x: f64,
+    /// Requests that a whole window was foretold to have.
+    pub requests: f64,
+}
+
+impl KeptPace {
+    /// Whether it is sound, and not too old to be worth anything.
+    pub(super) fn is_usable(&self, now_ms: u64) -> bool {
+        let (start, end) = self.window;
+        start < end
+            && self.x.is_finite()
+            && self.requests.is_finite()
+            && self.requests > 0.0
+            && !is_stale(self.window, now_ms)
+    }
+}
+
+fn is_stale((start, end): (u64, u64), now_ms: u64) -> bool {
+    now_ms > end.saturating_add((end - start).saturating_mul(STALE_WINDOWS))
+}
+
 /// The controller of one budget's counter, kept from window to window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pacer {
@@ -125,6 +158,8 @@ pub(super) struct Pacer {
     seen: (u64, Usd),
     /// Requests of a whole window, as the last one had them.
     before: Option<f64>,
+    /// Requests of this one, as foretold at the last look.
+    foretold: Option<f64>,
     x: f64,
     /// `x` as the window's requests had it, summed over them.
     sum: f64,
@@ -139,10 +174,28 @@ impl Pacer {
             since: (shape.share(at.window, now_ms), at.requests),
             seen: (at.requests, at.settled),
             before: None,
+            foretold: None,
             x: 0.0,
             sum: 0.0,
             price: 0.0,
         }
+    }
+
+    /// A controller that goes on where an earlier process left off.
+    pub(super) fn resumed(kept: &KeptPace, at: &Position, shape: &Shape, now_ms: u64) -> Pacer {
+        Pacer { before: Some(kept.requests), x: kept.x.clamp(0.0, MOST_X), ..Pacer::new(at, shape, now_ms) }
+    }
+
+    /// What a later process goes on with; `None` while nothing was foretold.
+    pub(super) fn keep(&self, (budget, subject): &(String, String)) -> Option<KeptPace> {
+        let requests = self.foretold.or(self.before)?;
+        Some(KeptPace {
+            budget: budget.clone(),
+            subject: subject.clone(),
+            window: self.window,
+            x: self.x,
+            requests,
+        })
     }
 
     /// λ, in quality per dollar.
@@ -152,8 +205,7 @@ impl Pacer {
 
     /// Whether nothing came for so many windows that what was learned is worth nothing.
     pub(super) fn is_stale(&self, now_ms: u64) -> bool {
-        let (start, end) = self.window;
-        now_ms > end.saturating_add(STALE_WINDOWS * (end - start))
+        is_stale(self.window, now_ms)
     }
 
     /// Moves the price by what was spent since the last look.
@@ -163,6 +215,7 @@ impl Pacer {
         }
         let done = shape.share(at.window, now_ms);
         let Some(expected) = self.expected(at, done) else { return };
+        self.foretold = Some(expected);
         let (ended, spent) =
             (at.requests.saturating_sub(self.seen.0), at.settled.saturating_sub(self.seen.1).as_f64());
         self.seen = (at.requests, at.settled);
@@ -272,6 +325,32 @@ mod tests {
         for (noon, spent) in &days[1..] {
             assert!((0.98..1.01).contains(spent) && (100.0..200.0).contains(noon), "{days:?}");
         }
+    }
+
+    #[test]
+    fn a_process_that_begins_goes_on_where_the_last_one_left_off() {
+        let demand = |price: f64| 0.04 / (1.0 + price / 50.0);
+        let mut pacer = None;
+        for today in 0..2 {
+            day(&mut pacer, today, 100, demand);
+        }
+        let before = pacer.unwrap();
+        let kept = before.keep(&("purse".to_owned(), String::new())).unwrap();
+        let now = DAY_MS + DAY_MS / 2;
+        let at = Position {
+            limit: Usd::from_nanos(1_000_000_000),
+            settled: Usd::from_nanos(500_000_000),
+            elsewhere: Usd::ZERO,
+            requests: 0,
+            in_flight: 0,
+            window: (DAY_MS, 2 * DAY_MS),
+        };
+        let mut after = Pacer::resumed(&kept, &at, &Shape::even(), now);
+        after.update(&at, &Shape::even(), now);
+        assert!((100.0..200.0).contains(&after.price()), "{after:?}, before {before:?}");
+        assert!(kept.is_usable(now) && !kept.is_usable(20 * DAY_MS));
+        assert!(!KeptPace { x: f64::NAN, ..kept.clone() }.is_usable(now));
+        assert!(!KeptPace { window: (5, 5), ..kept }.is_usable(now));
     }
 
     #[test]
