@@ -5,6 +5,7 @@
 //! sent). It owns the hold, so no path can forget it. A model that failed after it took the request may have
 //! been paid: its estimate is charged whichever way the booking ends.
 
+mod count;
 mod up;
 
 use std::future::Future;
@@ -20,7 +21,6 @@ use crate::draft::draft;
 use crate::ledger::{
     Attempt, End, HoldRow, LedgerError, Receipt, ReceiptStatus, Recording, Timings, Unwritten, now_ms,
 };
-use crate::metrics::Done;
 use crate::plan::Plan;
 use crate::request::Ask;
 use crate::stopwatch::{Stopwatch, micros, millis};
@@ -104,7 +104,11 @@ impl Booking {
             serving,
             baseline: decision.baseline,
             watch: Stopwatch::new(call.began),
-            produced: Usage { prompt_tokens: plan.prompt_tokens, ..Usage::default() },
+            produced: Usage {
+                prompt_tokens: plan.prompt_tokens,
+                service_tier: chat.service_tier,
+                ..Usage::default()
+            },
         };
         let first = app.ledger.holds_first();
         if chat.stream || first {
@@ -294,6 +298,17 @@ impl Booking {
             // The bound was wrong: an engine that ignored max_tokens, or a prompt with more than text in it.
             tracing::warn!(request = receipt.request_id, cost = %priced.cost, held = %receipt.held, "cost exceeds what was held");
         }
+        if let Some(tier) = priced.usage.service_tier
+            && !self.app.catalog.models()[self.serving].price.knows(tier)
+        {
+            let tier = tier.as_str();
+            tracing::warn!(
+                request = receipt.request_id,
+                model = receipt.model,
+                tier,
+                "charged at standard rates: no price for its service tier"
+            );
+        }
         hold.settle(priced.cost);
         self.time();
         self.count();
@@ -315,50 +330,9 @@ impl Booking {
         };
     }
 
-    /// Counts a request that no model answered, under the route and model that were chosen for it.
-    fn count_unanswered(&self, code: &'static str) {
-        if self.fate.count() {
-            self.app.metrics.done(&Done {
-                operation: "chat",
-                requested: &self.requested,
-                route: &self.receipt.route,
-                selected: &self.receipt.selected,
-                status: code,
-                overhead: self.watch.overhead(),
-                total: self.watch.total(),
-                ..Done::default()
-            });
-        }
-    }
-
-    fn count(&self) {
-        if !self.fate.count() {
-            return;
-        }
-        let receipt = &self.receipt;
-        // What was lost was counted when it was, for the model that lost it.
-        let lost = receipt.lost();
-        self.app.metrics.done(&Done {
-            operation: "chat",
-            requested: &self.requested,
-            route: &receipt.route,
-            selected: &receipt.selected,
-            model: &receipt.model,
-            status: if self.fate.too_late() { TOO_LATE } else { receipt.status.as_str() },
-            team: receipt.team.as_deref(),
-            input_tokens: receipt.usage.prompt_tokens,
-            output_tokens: receipt.usage.completion_tokens,
-            cost: receipt.cost.saturating_sub(lost),
-            saved: receipt.saved.saturating_add(lost),
-            overhead: self.watch.overhead(),
-            first_token: self.watch.time_to_first_token(),
-            generation: self.watch.generation().filter(|_| receipt.stream),
-            total: self.watch.total(),
-        });
-    }
-
-    /// Engine time as the engine reports it, else the time it was waited for.
+    /// Engine time as the engine reports it, else the time it was waited for; and the class of service, else the one asked for.
     fn timed(&self, mut usage: Usage) -> Usage {
+        usage.service_tier = usage.service_tier.or(self.produced.service_tier);
         if usage.engine_us == 0 {
             usage.engine_us = micros(self.watch.since_sent());
         }

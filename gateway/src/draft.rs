@@ -75,6 +75,7 @@ fn asked(app: &App, ask: &Ask, chat: &Chat<'_>, plan: &Plan<'_>) -> Asked {
         deadline_ms: plan.deadline_ms,
         max_cost: ask.max_cost,
         quality: ask.quality,
+        service_tier: chat.service_tier,
         allowed: ask.allowed.clone(),
     }
 }

@@ -92,6 +92,7 @@ impl<'a> Plan<'a> {
             allowed: self.ask.allowed.as_deref(),
             pinned: self.ask.pinned.as_deref(),
             affordable: affordable.map(share),
+            service_tier: self.chat.service_tier,
         };
         let live = self.app.live();
         let learn = self.ask.policy.learn.as_ref();

@@ -14,6 +14,10 @@ use tollgate_policies::{PerToken, Usd};
 /// Kinds of models that a gateway sends chats to.
 const MODES: [&str; 3] = ["chat", "completion", "responses"];
 
+/// Classes of service, as lists name them and as the map ends its keys for them.
+const SERVICE_TIERS: [(&str, &str); 3] =
+    [("batch", "_batches"), ("flex", "_flex"), ("priority", "_priority")];
+
 /// What a price list is made of.
 #[derive(Debug, Default)]
 pub struct Import {
@@ -44,6 +48,8 @@ pub enum ImportError {
 struct Entry {
     rates: Rates,
     tiers: BTreeMap<u64, Rates>,
+    /// Rates in other classes of service, by their names.
+    service_tiers: BTreeMap<&'static str, (Rates, BTreeMap<u64, Rates>)>,
     per_request: Option<Usd>,
     context: Option<u64>,
 }
@@ -115,6 +121,13 @@ impl Import {
             for (above, rates) in &entry.tiers {
                 let _ = write!(toml, "[[price.{}.tiers]]\nabove = {above}\n{}", quoted(name), rates.lines());
             }
+            for (class, (rates, tiers)) in &entry.service_tiers {
+                let key = format!("price.{}.service_tiers.{class}", quoted(name));
+                let _ = write!(toml, "[{key}]\n{}", rates.lines());
+                for (above, rates) in tiers {
+                    let _ = write!(toml, "[[{key}.tiers]]\nabove = {above}\n{}", rates.lines());
+                }
+            }
         }
         toml
     }
@@ -178,10 +191,12 @@ fn entry(raw: &RawValue, free: bool) -> Result<Entry, &'static str> {
         entry.per_request =
             Some(Usd::from_nanos(nanos.ok_or("a price per request finer than a nanodollar")?));
     }
-    for key in fields.keys().filter_map(|key| key.strip_prefix("input_cost_per_token_above_")) {
-        if let Some(thousands) = key.strip_suffix("k_tokens").and_then(|count| count.parse::<u64>().ok()) {
-            let rates = Rates::read(&fields, &format!("_above_{key}"))?;
-            entry.tiers.insert(thousands * 1_000, rates.or(&entry.rates));
+    entry.tiers = long(&fields, "", &entry.rates)?;
+    for (class, suffix) in SERVICE_TIERS {
+        let rates = Rates::read(&fields, suffix)?;
+        // A class with half a price has none: the request that asks for it is refused instead of charged wrongly.
+        if rates.input.is_some() && rates.output.is_some() {
+            entry.service_tiers.insert(class, (rates, long(&fields, suffix, &rates)?));
         }
     }
     let ranges: Option<Vec<Fields<'_>>> =
@@ -203,6 +218,19 @@ fn entry(raw: &RawValue, free: bool) -> Result<Entry, &'static str> {
         return Err("free of charge, which has to be said (--free)");
     }
     Ok(entry)
+}
+
+/// Rates of long prompts in a class of service.
+fn long(fields: &Fields<'_>, class: &str, base: &Rates) -> Result<BTreeMap<u64, Rates>, &'static str> {
+    let mut tiers = BTreeMap::new();
+    for key in fields.keys().filter_map(|key| key.strip_prefix("input_cost_per_token_above_")) {
+        let Some(length) = key.strip_suffix(class) else { continue };
+        if let Some(thousands) = length.strip_suffix("k_tokens").and_then(|count| count.parse::<u64>().ok()) {
+            let rates = Rates::read(fields, &format!("_above_{key}"))?;
+            tiers.insert(thousands * 1_000, rates.or(base));
+        }
+    }
+    Ok(tiers)
 }
 
 fn field<'a, T: Deserialize<'a>>(fields: &Fields<'a>, name: &str) -> Option<T> {
@@ -236,7 +264,9 @@ mod tests {
     const MAP: &str = r#"{
         "sample_spec": {"mode": "one of: chat, embedding", "input_cost_per_token": 0.0},
         "gpt-4o": {"mode": "chat", "input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05,
-            "cache_read_input_token_cost": 1.25e-06, "input_cost_per_token_batches": 1.25e-06, "max_input_tokens": 128000},
+            "cache_read_input_token_cost": 1.25e-06, "input_cost_per_token_batches": 1.25e-06, "input_cost_per_token_priority": 4.25e-06,
+            "output_cost_per_token_priority": 1.7e-05, "cache_read_input_token_cost_priority": 2.125e-06,
+            "input_cost_per_token_above_64k_tokens_priority": 8.5e-06, "max_input_tokens": 128000},
         "claude": {"mode": "chat", "input_cost_per_token": 3e-06, "output_cost_per_token": 1.5e-05, "cache_read_input_token_cost": 3e-07,
             "cache_creation_input_token_cost": 3.75e-06, "cache_creation_input_token_cost_above_1hr": 6e-06},
         "gemini": {"mode": "chat", "input_cost_per_token": 1.25e-06, "output_cost_per_token": 1e-05,
@@ -292,6 +322,14 @@ mod tests {
         output = 10.00
         cached_input = 1.25
         context = 128000
+        [price."gpt-4o".service_tiers.priority]
+        input = 4.25
+        output = 17.00
+        cached_input = 2.125
+        [[price."gpt-4o".service_tiers.priority.tiers]]
+        above = 64000
+        input = 8.50
+        output = 17.00
 
         [price."qwen"]
         input = 0.05

@@ -128,6 +128,7 @@ impl<'w> Replay<'w> {
             prompt_tokens,
             completion_tokens,
             engine_us: (latency_ms * 1_000.0) as u64,
+            service_tier: receipt.usage.service_tier,
             ..Usage::default()
         };
         (self.world.catalog.models()[place].price.cost(&usage), latency_ms)
@@ -155,6 +156,7 @@ impl<'w> Replay<'w> {
             allowed: asked.allowed.as_deref(),
             pinned,
             affordable,
+            service_tier: asked.service_tier,
         };
         let who = self.world.spender(receipt);
         let quality = asked.quality.unwrap_or(self.policy.objective.quality);

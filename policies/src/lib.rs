@@ -11,6 +11,7 @@ pub mod document;
 pub mod money;
 pub mod policy;
 pub mod price;
+pub mod service_tier;
 
 pub use budget::{
     AccountId, AccountState, BudgetSpec, Budgets, Elsewhere, Hold, KeptPace, OnExhausted, Pace, Quiet,
@@ -24,4 +25,5 @@ pub use policy::{
     Decide, Escalate, Known, Learn, OBJECTIVE_ROUTE, Objective, Policy, Rule, Stick, check, json_schema,
     shipped,
 };
-pub use price::{PerToken, Price, Rates, Tier, TokenPrice, Usage};
+pub use price::{PerToken, Price, Rates, Tariff, Tier, TokenPrice, Usage};
+pub use service_tier::ServiceTier;

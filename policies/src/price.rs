@@ -3,12 +3,14 @@
 //! Prices are integer picodollars per token, so cost is exact integer arithmetic, rounded up once
 //! to a nanodollar. There is no "unknown" price here: a model without one cannot be configured.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::money::{ParseUsdError, Usd, parse_decimal};
+use crate::service_tier::ServiceTier;
 
 const PICOS_PER_NANO: u128 = 1_000;
 const MICROS_PER_SECOND: u128 = 1_000_000;
@@ -75,6 +77,15 @@ pub struct Tier {
     pub rates: Rates,
 }
 
+/// What tokens cost in a class of service of its own.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tariff {
+    /// What tokens cost.
+    pub rates: Rates,
+    /// What they cost for long prompts, by rising length.
+    pub tiers: Vec<Tier>,
+}
+
 /// A price list per token, with what a request costs beside its tokens.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TokenPrice {
@@ -82,6 +93,8 @@ pub struct TokenPrice {
     pub rates: Rates,
     /// What they cost for long prompts, by rising length.
     pub tiers: Vec<Tier>,
+    /// What tokens cost in other classes of service than the standard one. A price without any is taken to hold for all of them.
+    pub service_tiers: BTreeMap<ServiceTier, Tariff>,
     /// Added to every answered request.
     pub per_request: Usd,
     /// Added for each second of engine time.
@@ -113,6 +126,9 @@ pub struct Usage {
     /// The part of `prompt_tokens` written to a cache, none of which is among `cached_tokens`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cache_write_tokens: u64,
+    /// The class of service, where somebody named one: the answer, else the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<ServiceTier>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -125,21 +141,29 @@ impl Price {
     pub fn cost(&self, usage: &Usage) -> Usd {
         match self {
             Price::Tokens(price) => {
-                let tokens = price.rates_for(usage.prompt_tokens).tokens(usage);
+                let tokens = price.rates_for(usage).tokens(usage);
                 tokens.saturating_add(price.beside(usage.engine_us))
             }
             Price::Hourly(hour) => timed(*hour, usage.engine_us, MICROS_PER_HOUR),
         }
     }
 
-    /// The most an answer within these bounds can cost: what a budget has to hold for it.
-    pub fn worst_case(&self, prompt_tokens: u64, max_output_tokens: u64, max_engine_us: u64) -> Usd {
+    /// The most an answer within these bounds can cost: what a budget has to hold for it. A class of service that is asked for may be
+    /// denied and the standard one given; where none is, the provider may give any.
+    pub fn worst_case(
+        &self,
+        prompt_tokens: u64,
+        max_output_tokens: u64,
+        max_engine_us: u64,
+        asked: Option<ServiceTier>,
+    ) -> Usd {
         match self {
             Price::Tokens(price) => {
-                // A prompt that turns out shorter may fall into a tier that costs more.
-                let tiers =
-                    price.tiers.iter().filter(|tier| prompt_tokens > tier.above).map(|tier| &tier.rates);
-                let rates = std::iter::once(&price.rates).chain(tiers);
+                let others =
+                    price.service_tiers.iter().filter(|(tier, _)| asked.is_none_or(|asked| asked == **tier));
+                let others =
+                    others.flat_map(|(_, tariff)| within(&tariff.rates, &tariff.tiers, prompt_tokens));
+                let rates = within(&price.rates, &price.tiers, prompt_tokens).chain(others);
                 let tokens = rates.map(|rates| rates.worst_case(prompt_tokens, max_output_tokens)).max();
                 tokens.unwrap_or(Usd::MAX).saturating_add(price.beside(max_engine_us))
             }
@@ -149,7 +173,19 @@ impl Price {
 
     /// Whether every answer is free.
     pub fn is_free(&self) -> bool {
-        self.worst_case(u64::MAX, u64::MAX, u64::MAX) == Usd::ZERO
+        self.worst_case(u64::MAX, u64::MAX, u64::MAX, None) == Usd::ZERO
+    }
+
+    /// Whether it says what a request of this class costs.
+    pub fn knows(&self, tier: ServiceTier) -> bool {
+        match self {
+            Price::Tokens(price) => {
+                tier == ServiceTier::Standard
+                    || price.service_tiers.is_empty()
+                    || price.service_tiers.contains_key(&tier)
+            }
+            Price::Hourly(_) => true,
+        }
     }
 }
 
@@ -159,9 +195,12 @@ impl TokenPrice {
         TokenPrice { rates: Rates { input, output, ..Rates::default() }, ..TokenPrice::default() }
     }
 
-    fn rates_for(&self, prompt_tokens: u64) -> &Rates {
-        let tier = self.tiers.iter().rfind(|tier| prompt_tokens > tier.above);
-        tier.map_or(&self.rates, |tier| &tier.rates)
+    fn rates_for(&self, usage: &Usage) -> &Rates {
+        let tariff = usage.service_tier.and_then(|tier| self.service_tiers.get(&tier));
+        let (rates, tiers) =
+            tariff.map_or((&self.rates, &self.tiers), |tariff| (&tariff.rates, &tariff.tiers));
+        let tier = tiers.iter().rfind(|tier| usage.prompt_tokens > tier.above);
+        tier.map_or(rates, |tier| &tier.rates)
     }
 
     /// What a request costs beside its tokens.
@@ -195,6 +234,12 @@ impl Rates {
     }
 }
 
+/// All rates that may hold for a prompt of at most so many tokens: one that turns out shorter may fall into a tier that costs more.
+fn within<'p>(base: &'p Rates, tiers: &'p [Tier], prompt_tokens: u64) -> impl Iterator<Item = &'p Rates> {
+    let tiers = tiers.iter().filter(move |tier| prompt_tokens > tier.above);
+    std::iter::once(base).chain(tiers.map(|tier| &tier.rates))
+}
+
 fn total(parts: &[(u64, PerToken)]) -> Usd {
     // Products of two 64-bit numbers may together pass 128 bits, hence the saturating sum.
     let picos = parts
@@ -210,146 +255,4 @@ fn timed(price: Usd, engine_us: u64, micros: u128) -> Usd {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn tokens(input: &str, output: &str, cached: Option<&str>) -> Price {
-        let mut price = TokenPrice::new(input.parse().unwrap(), output.parse().unwrap());
-        price.rates.cached_input = cached.map(|text| text.parse().unwrap());
-        Price::Tokens(price)
-    }
-
-    fn rate(text: &str) -> PerToken {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_dollar_per_million_is_a_million_picodollars() {
-        assert_eq!("1".parse(), Ok(PerToken::from_picos(1_000_000)));
-        assert_eq!("0.05".parse(), Ok(PerToken::from_picos(50_000)));
-        assert_eq!("0.05".parse::<PerToken>().unwrap().to_string(), "0.05");
-        assert!("-0.05".parse::<PerToken>().is_err());
-        assert!("0.0000001".parse::<PerToken>().is_err());
-    }
-
-    #[test]
-    fn cached_and_reasoning_tokens_are_counted_once() {
-        let usage = Usage {
-            prompt_tokens: 1_000,
-            cached_tokens: 600,
-            completion_tokens: 100,
-            reasoning_tokens: 80,
-            ..Usage::default()
-        };
-        // 400 × 0.50 + 600 × 0.05 + 100 × 2.00, all per million.
-        assert_eq!(tokens("0.50", "2.00", Some("0.05")).cost(&usage).to_string(), "0.000430");
-        assert_eq!(tokens("0.50", "2.00", None).cost(&usage).to_string(), "0.000700");
-    }
-
-    #[test]
-    fn every_kind_of_token_has_its_price() {
-        let rates = Rates {
-            cached_input: Some(rate("0.30")),
-            cache_write: Some(rate("3.75")),
-            reasoning: Some(rate("20")),
-            ..Rates { input: rate("3"), output: rate("15"), ..Rates::default() }
-        };
-        let price = Price::Tokens(TokenPrice { rates, ..TokenPrice::default() });
-        let usage = Usage {
-            prompt_tokens: 10_000,
-            cached_tokens: 6_000,
-            cache_write_tokens: 3_000,
-            completion_tokens: 500,
-            reasoning_tokens: 200,
-            engine_us: 0,
-        };
-        // 1,000 × 3 + 6,000 × 0.30 + 3,000 × 3.75 + 300 × 15 + 200 × 20, all per million.
-        assert_eq!(price.cost(&usage).to_string(), "0.024550");
-        // All the prompt written, all the answer reasoning: 10,000 × 3.75 + 500 × 20.
-        assert_eq!(price.worst_case(10_000, 500, 0).to_string(), "0.047500");
-    }
-
-    #[test]
-    fn a_long_prompt_costs_another_tier_for_all_its_tokens() {
-        let tier =
-            |above, input, output| Tier { above, rates: TokenPrice::new(rate(input), rate(output)).rates };
-        let tiers = vec![tier(200_000, "2.50", "15"), tier(500_000, "0.10", "1")];
-        let price = Price::Tokens(TokenPrice { tiers, ..TokenPrice::new(rate("1.25"), rate("10")) });
-        let cost = |prompt| {
-            price
-                .cost(&Usage { prompt_tokens: prompt, completion_tokens: 1_000, ..Usage::default() })
-                .to_string()
-        };
-        assert_eq!((cost(200_000), cost(200_001)), ("0.260000".to_owned(), "0.5150025".to_owned()));
-        assert_eq!(cost(600_000), "0.061000");
-        // What is only bounded by 600,000 may still be of the dearer tier below.
-        assert_eq!(price.worst_case(600_000, 1_000, 0).to_string(), "1.515000");
-    }
-
-    #[test]
-    fn seconds_are_paid_beside_tokens() {
-        let per_second = "0.002".parse().unwrap();
-        let price = Price::Tokens(TokenPrice { per_second, ..TokenPrice::new(rate("1"), rate("1")) });
-        let usage = Usage { prompt_tokens: 100, engine_us: 1_500_000, ..Usage::default() };
-        assert_eq!(price.cost(&usage).to_string(), "0.003100");
-    }
-
-    #[test]
-    fn part_of_a_nanodollar_is_a_whole_one() {
-        let usage = Usage { prompt_tokens: 1, ..Usage::default() };
-        assert_eq!(tokens("0.0001", "0", None).cost(&usage), Usd::from_nanos(1));
-        assert_eq!(tokens("0", "0", None).cost(&usage), Usd::ZERO);
-    }
-
-    #[test]
-    fn an_hour_of_engine_time_costs_the_hourly_price() {
-        let price = Price::Hourly("1.20".parse().unwrap());
-        let hour = Usage { engine_us: 3_600_000_000, ..Usage::default() };
-        assert_eq!(price.cost(&hour).to_string(), "1.200000");
-        assert_eq!(price.cost(&Usage { engine_us: 1, ..hour }), Usd::from_nanos(1));
-    }
-
-    fn any_rates() -> impl Strategy<Value = Rates> {
-        let rate = || (0u64..10_000_000_000).prop_map(PerToken::from_picos);
-        let maybe = || prop::option::of((0u64..10_000_000_000).prop_map(PerToken::from_picos));
-        (rate(), rate(), maybe(), maybe(), maybe()).prop_map(
-            |(input, output, cached_input, cache_write, reasoning)| Rates {
-                input,
-                output,
-                cached_input,
-                cache_write,
-                reasoning,
-            },
-        )
-    }
-
-    proptest! {
-        #[test]
-        fn the_worst_case_is_never_too_small(
-            rates in prop::collection::vec(any_rates(), 3), above in (0u64..2_000_000, 0u64..2_000_000),
-            hour in 0i64..1_000_000_000_000, per_request in 0i64..1_000_000_000, hourly: bool,
-            prompt in 0u64..2_000_000, parts in (0u64..3_000_000, 0u64..3_000_000, 0u64..300_000), more in 0u64..100_000,
-            completion in 0u64..200_000, engine_us in 0u64..100_000_000_000,
-        ) {
-            let tiers = [above.0.min(above.1), above.0.max(above.1)].into_iter().zip(&rates[1..]);
-            let price = if hourly { Price::Hourly(Usd::from_nanos(hour)) } else { Price::Tokens(TokenPrice {
-                rates: rates[0], tiers: tiers.map(|(above, rates)| Tier { above, rates: *rates }).collect(),
-                per_request: Usd::from_nanos(per_request), per_second: Usd::from_nanos(hour / 1_000),
-            }) };
-            let usage = Usage {
-                prompt_tokens: prompt, cached_tokens: parts.0, cache_write_tokens: parts.1,
-                completion_tokens: completion, reasoning_tokens: parts.2, engine_us,
-            };
-            prop_assert!(price.cost(&usage) <= price.worst_case(prompt + more, completion + more, engine_us + more));
-            prop_assert!(price.cost(&usage) >= Usd::ZERO);
-        }
-
-        #[test]
-        fn no_numbers_overflow(input: u64, output: u64, prompt: u64, completion: u64, engine_us: u64, hour: i64) {
-            let price = Price::Tokens(TokenPrice::new(PerToken::from_picos(input), PerToken::from_picos(output)));
-            prop_assert!(price.worst_case(prompt, completion, engine_us) >= Usd::ZERO);
-            prop_assert!(Price::Hourly(Usd::from_nanos(hour)).worst_case(prompt, completion, engine_us) >= Usd::ZERO);
-        }
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@
 //! `x-tollgate-decision`, and from `POST /v1/decision`.
 
 use serde::Serialize;
-use tollgate_policies::Usd;
+use tollgate_policies::{ServiceTier, Usd};
 
 use crate::choice::{Candidate, Choice};
 use crate::classify::Score;
@@ -33,6 +33,8 @@ pub struct Needs<'a> {
     pub max_cost: Option<Usd>,
     /// The caller's wanted share of the baseline's quality, 0..=1.
     pub quality: Option<f64>,
+    /// The class of service the request names, if any.
+    pub service_tier: Option<ServiceTier>,
     /// The models the key may use; `None` = all.
     pub allowed: Option<&'a [String]>,
     /// The catalogue name the request asks for, if it does not leave the choice to us.

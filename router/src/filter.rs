@@ -64,6 +64,10 @@ fn able(model: &Model, needs: &Needs<'_>) -> Result<(), Objection> {
     if let Some((_, _, what)) = missing.iter().find(|(needed, can, _)| *needed && !can) {
         return objection(RefusalKind::Capability, format!("it has no support for {what}"));
     }
+    if let Some(tier) = needs.service_tier.filter(|tier| !model.price.knows(*tier)) {
+        let text = format!("its price states nothing for service tier \"{}\"", tier.as_str());
+        return objection(RefusalKind::Capability, text);
+    }
     // One token of answer is the least that must fit; the cap shrinks to the rest of the window.
     if needs.prompt_tokens >= model.context {
         let text = format!(

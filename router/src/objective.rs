@@ -143,6 +143,7 @@ pub(crate) fn expected_cost(model: &Model, needs: &Needs<'_>, pace: &Pace, outpu
         reasoning_tokens: 0,
         engine_us: pace.engine_us(output_tokens),
         cache_write_tokens: 0,
+        service_tier: needs.service_tier,
     })
 }
 
@@ -157,7 +158,8 @@ pub(crate) fn worst_cost(
     /// A loaded engine may run this much slower than last measured.
     const SLOWDOWN: u64 = 4;
     let pace = Pace::of(live, needs.prompt_tokens_upper, length);
-    model.price.worst_case(needs.prompt_tokens_upper, cap, pace.engine_us(cap).saturating_mul(SLOWDOWN))
+    let engine_us = pace.engine_us(cap).saturating_mul(SLOWDOWN);
+    model.price.worst_case(needs.prompt_tokens_upper, cap, engine_us, needs.service_tier)
 }
 
 /// Quality that counts: no more than what is asked for, see the module's text.

@@ -104,3 +104,52 @@ async fn receipts_say_what_happened() {
     assert_eq!((&receipt["cost"], &receipt["baseline_cost"]), (&"0.0000125".into(), &"0.000125".into()));
     crate::stage::verified(&stage.home).await;
 }
+
+/// What the request asks for, what the answer says it got, and what 10 + 100 tokens cost.
+const SERVED: [(Option<&str>, Option<&str>, &str); 6] = [
+    (None, None, "0.000820"),
+    (Some("flex"), Some("flex"), "0.000410"),
+    // Asked for, and silent about it.
+    (Some("flex"), None, "0.000410"),
+    // Denied: the standard service.
+    (Some("priority"), Some("default"), "0.000820"),
+    // Left to the provider, whose project settings chose the dearer one.
+    (Some("auto"), Some("priority"), "0.001435"),
+    (None, Some("priority"), "0.001435"),
+];
+
+#[tokio::test]
+async fn a_class_of_service_costs_what_was_given() {
+    let price = "{ input = 2, output = 8, service_tiers = { flex = { input = 1, output = 4 }, priority = { input = 3.5, output = 14 } } }";
+    let stage = Stage::with(POLICY, price, "").await;
+    for (asked, given, cost) in SERVED {
+        let mut answer = Chat::new("ok", 10, 100);
+        if let Some(given) = given {
+            answer.extra.insert("service_tier".to_owned(), given.into());
+        }
+        stage.small.answer(answer);
+        let with = |mut body: Value| {
+            if let Some(asked) = asked {
+                body["service_tier"] = asked.into();
+            }
+            body["max_tokens"] = 200.into();
+            body
+        };
+        let reply = stage.client().chat(&with(ask("small"))).await;
+        assert_eq!(reply.header("x-tollgate-cost-usd"), cost, "{asked:?} {given:?}");
+        assert_eq!(stage.small.last().json()["service_tier"], asked.map_or(Value::Null, Value::from));
+        let streamed = stage.client().stream(&with(ask_stream("small"))).await.finish().await;
+        assert_eq!(number(&streamed.usage()["cost_usd"]), cost.parse::<f64>().ok(), "{asked:?} {given:?}");
+    }
+    let held = stage.receipts().await;
+    assert!(held.iter().all(|receipt| number(&receipt["held"]) >= number(&receipt["cost"])));
+    // What has no price is not sent.
+    let mut body = ask("small");
+    body["service_tier"] = "batch".into();
+    let refused = stage.client().chat(&body).await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert!(refused.text().contains("service tier"), "{}", refused.text());
+    // The price of the other model holds for every class.
+    body["model"] = "large".into();
+    assert_eq!(stage.client().chat(&body).await.status, 200);
+}

@@ -116,6 +116,7 @@ const EXAMPLE: Usage = Usage {
     reasoning_tokens: 0,
     engine_us: 10_000_000,
     cache_write_tokens: 0,
+    service_tier: None,
 };
 
 fn told(price: &Price) -> String {
@@ -131,6 +132,9 @@ fn told(price: &Price) -> String {
         if let Some(rate) = rate {
             told.push_str(&format!(", {rate} {what}"));
         }
+    }
+    for (tier, tariff) in &price.service_tiers {
+        told.push_str(&format!("; {} {} in, {} out", tier.as_str(), tariff.rates.input, tariff.rates.output));
     }
     for tier in &price.tiers {
         told.push_str(&format!(

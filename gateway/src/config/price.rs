@@ -5,7 +5,9 @@ use std::path::Path;
 
 use tollgate_policies::diagnostic::nearest;
 use tollgate_policies::document::Kind;
-use tollgate_policies::{Diagnostic, Diagnostics, Document, Price, Rates, Table, Tier, TokenPrice, Usd};
+use tollgate_policies::{
+    Diagnostic, Diagnostics, Document, Price, Rates, ServiceTier, Table, Tariff, Tier, TokenPrice, Usd,
+};
 
 /// Longest prompts that anything is said of, tokens.
 const LONGEST: i64 = 100_000_000;
@@ -122,6 +124,24 @@ fn by_time(table: &Table<'_>) -> Option<Usd> {
 }
 
 fn by_tokens(table: &Table<'_>) -> Option<TokenPrice> {
+    let base = tariff(table);
+    let mut service_tiers = BTreeMap::new();
+    if let Some(classes) = table.opt_table("service_tiers") {
+        for tier in ServiceTier::STATED {
+            if let Some(class) = classes.opt_table(tier.as_str()) {
+                service_tiers.extend(tariff(&class).map(|tariff| (tier, tariff)));
+                class.finish();
+            }
+        }
+        classes.finish();
+    }
+    let per_request = table.opt_usd("per_request").unwrap_or(Usd::ZERO);
+    let per_second = table.opt_usd("per_second").unwrap_or(Usd::ZERO);
+    base.map(|Tariff { rates, tiers }| TokenPrice { rates, tiers, service_tiers, per_request, per_second })
+}
+
+/// What tokens cost, and what they cost for long prompts.
+fn tariff(table: &Table<'_>) -> Option<Tariff> {
     let (input, output) = (table.per_token("input"), table.per_token("output"));
     let base =
         input.zip(output).map(|(input, output)| others(table, Rates { input, output, ..Rates::default() }));
@@ -138,9 +158,7 @@ fn by_tokens(table: &Table<'_>) -> Option<TokenPrice> {
         }
         tier.finish();
     }
-    let per_request = table.opt_usd("per_request").unwrap_or(Usd::ZERO);
-    let per_second = table.opt_usd("per_second").unwrap_or(Usd::ZERO);
-    base.map(|rates| TokenPrice { rates, tiers, per_request, per_second })
+    base.map(|rates| Tariff { rates, tiers })
 }
 
 /// The kinds of tokens that may have a price of their own.

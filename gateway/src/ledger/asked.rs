@@ -1,7 +1,7 @@
 //! What a request asked for, as far as decisions look at it: enough to decide it again under another policy. Never its text.
 
 use serde::{Deserialize, Serialize};
-use tollgate_policies::Usd;
+use tollgate_policies::{ServiceTier, Usd};
 
 /// What a decision was made from, beside what the receipt says anyway.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ pub struct Asked {
     /// Models the key may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed: Option<Vec<String>>,
+    /// The class of service named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<ServiceTier>,
 }
 
 fn one() -> u64 {

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tollgate_policies::ServiceTier;
 use tollgate_router::{Role, Turn};
 
 use super::error::Fault;
@@ -48,6 +49,8 @@ pub struct Chat<'a> {
     pub images: u64,
     /// Whether the answer must be JSON.
     pub json: bool,
+    /// The class of service wanted, if one is named.
+    pub service_tier: Option<ServiceTier>,
     /// Bytes of everything that becomes prompt text: contents, tool calls, tools, response format.
     pub prompt_bytes: usize,
     /// Messages by the user, which is how many turns the conversation has had.
@@ -81,6 +84,8 @@ struct Fields<'a> {
     functions: Option<&'a RawValue>,
     #[serde(borrow)]
     response_format: Option<&'a RawValue>,
+    #[serde(borrow)]
+    service_tier: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -147,6 +152,7 @@ impl<'a> Chat<'a> {
             tools: [fields.tools, fields.functions].into_iter().flatten().any(|raw| raw.get() != "[]"),
             images: 0,
             json: wants_json(fields.response_format)?,
+            service_tier: fields.service_tier.and_then(answer::tier_of),
             prompt_bytes: 0,
             user_turns: 0,
             text,

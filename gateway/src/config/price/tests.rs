@@ -83,3 +83,24 @@ fn a_list_prices_by_name() {
     assert!(find("gpt-4").unwrap_err().contains("did you mean \"gpt-4o\"?"));
     assert!(list.add("bad.toml", "[price.x]\ninput = 1\n").unwrap_err().to_string().contains("bad.toml"));
 }
+
+#[test]
+fn classes_of_service_have_rates_of_their_own() {
+    let price = read(
+        "{ input = 1, output = 2, service_tiers = { priority = { input = 2, output = 4, tiers = [{ above = 100, input = 3, output = 6 }] } } }",
+    );
+    let price = price.unwrap();
+    let cost = |prompt_tokens, tier| {
+        let usage =
+            Usage { prompt_tokens, completion_tokens: 10, service_tier: Some(tier), ..Usage::default() };
+        price.cost(&usage).to_string()
+    };
+    assert_eq!(cost(100, ServiceTier::Standard), "0.000120");
+    assert_eq!(
+        (cost(100, ServiceTier::Priority), cost(101, ServiceTier::Priority)),
+        ("0.000240".into(), "0.000363".into())
+    );
+    let wrong = read("{ input = 1, output = 2, service_tiers = { priorty = { input = 2, output = 4 } } }")
+        .unwrap_err();
+    assert!(wrong.contains("priorty") && wrong.contains("did you mean `priority`?"), "{wrong}");
+}

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tollgate_policies::Usage;
+use tollgate_policies::{ServiceTier, Usage};
 
 use super::json_string;
 use crate::wire::splice::{Edits, range_in};
@@ -18,6 +18,8 @@ pub struct Answer<'a> {
     model: Option<&'a RawValue>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    service_tier: Option<&'a RawValue>,
     #[serde(borrow)]
     choices: Option<Vec<Choice<'a>>>,
     #[serde(borrow)]
@@ -62,6 +64,7 @@ pub struct Usages {
     cache_creation_input_tokens: Option<u64>,
     prompt_cache_hit_tokens: Option<u64>,
     engine_us: Option<u64>,
+    service_tier: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -109,7 +112,13 @@ pub fn usage_of(raw: &str) -> Option<Usage> {
         completion_tokens: completion,
         reasoning_tokens: reasoned.min(completion),
         engine_us: usages.engine_us.unwrap_or(0),
+        service_tier: usages.service_tier.as_deref().and_then(ServiceTier::read),
     })
+}
+
+/// The class of service a field names.
+pub(super) fn tier_of(raw: &RawValue) -> Option<ServiceTier> {
+    serde_json::from_str(raw.get()).ok().and_then(ServiceTier::read)
 }
 
 impl<'a> Answer<'a> {
@@ -128,7 +137,8 @@ impl<'a> Answer<'a> {
     /// The usage, where the engine reported one.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        self.usage.and_then(|raw| usage_of(raw.get()))
+        let usage = self.usage.and_then(|raw| usage_of(raw.get()))?;
+        Some(Usage { service_tier: self.service_tier.and_then(tier_of).or(usage.service_tier), ..usage })
     }
 
     /// The usage object's text, where there is one.
