@@ -134,7 +134,7 @@ async fn fill(ledger: &Ledger, count: u64) -> Result<Duration, Box<dyn std::erro
         tasks.spawn(async move {
             for number in (task..count).step_by(TASKS as usize) {
                 let _unwritten = ledger.begin()?;
-                ledger.settle(End { held: false, receipt: Box::new(receipt(number)) }).await?;
+                ledger.settle(End { held: false, receipt: Box::new(receipt(number)), content: None }).await?;
             }
             Ok::<(), tollgate::ledger::LedgerError>(())
         });

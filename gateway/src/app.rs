@@ -10,6 +10,7 @@ use tollgate_policies::{BudgetSpec, Budgets, Want};
 use tollgate_router::{Catalog, Live, Scorer};
 
 use crate::config::Policies;
+use crate::content::Keep;
 use crate::keys::Keys;
 use crate::learn::Lessons;
 use crate::leases::Leases;
@@ -56,6 +57,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Bounds.
     pub limits: Limits,
+    /// Which traffic's texts are kept.
+    pub keep_content: Keep,
     /// Hash of the catalogue's prices.
     pub price_version: String,
     /// What was learned from the traffic.
@@ -92,6 +95,8 @@ pub struct Parts {
     pub lessons: Lessons,
     /// Bounds.
     pub limits: Limits,
+    /// Which traffic's texts are kept.
+    pub keep_content: Keep,
 }
 
 impl App {
@@ -118,6 +123,7 @@ impl App {
             keys: parts.keys,
             metrics: parts.metrics,
             limits: parts.limits,
+            keep_content: parts.keep_content,
             lessons: parts.lessons,
             sticks: Sticks::default(),
             seats: Arc::new(Semaphore::new(parts.limits.in_flight)),

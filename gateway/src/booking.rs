@@ -17,6 +17,7 @@ use tollgate_router::Decision;
 
 use crate::app::App;
 use crate::call::{Call, Fate};
+use crate::content::Transcript;
 use crate::draft::draft;
 use crate::ledger::{
     Attempt, End, HoldRow, LedgerError, Receipt, ReceiptStatus, Recording, Timings, Unwritten, now_ms,
@@ -50,6 +51,8 @@ pub struct Booking {
     /// Place in the catalogue of the model that serves.
     serving: usize,
     baseline: usize,
+    /// Listens to the answer where it is kept.
+    transcript: Option<Box<Transcript>>,
     /// Where the time goes.
     pub watch: Stopwatch,
     /// What is charged if the client goes away now.
@@ -103,6 +106,7 @@ impl Booking {
             requested: chat.model.clone().into_owned(),
             serving,
             baseline: decision.baseline,
+            transcript: None,
             watch: Stopwatch::new(call.began),
             produced: Usage {
                 prompt_tokens: plan.prompt_tokens,
@@ -201,6 +205,18 @@ impl Booking {
         self.app.metrics.lost(&model, self.receipt.team.as_deref(), cost);
         let reason = failure.reason().to_owned();
         self.receipt.attempts.push(Attempt { model, engine, reason, cost });
+    }
+
+    /// Has the answer listened to.
+    pub fn listen(&mut self, transcript: Option<Box<Transcript>>) {
+        self.transcript = transcript;
+    }
+
+    /// A piece of the answer that the client gets.
+    pub fn hear(&mut self, piece: &[u8]) {
+        if let Some(transcript) = &mut self.transcript {
+            transcript.hear(piece);
+        }
     }
 
     /// The receipt as far as it is known.
@@ -316,7 +332,8 @@ impl Booking {
     }
 
     fn end(&mut self) -> End {
-        End { held: self.unwritten.take().is_none(), receipt: std::mem::take(&mut self.receipt) }
+        let content = self.transcript.take().and_then(|transcript| transcript.end(&self.receipt));
+        End { held: self.unwritten.take().is_none(), receipt: std::mem::take(&mut self.receipt), content }
     }
 
     fn time(&mut self) {

@@ -11,6 +11,7 @@ use http::Response;
 use crate::app::App;
 use crate::booking::Booking;
 use crate::call::Call;
+use crate::content::Transcript;
 use crate::learn::Shadow;
 use crate::plan::Plan;
 use crate::request::{Ask, Body};
@@ -32,6 +33,7 @@ pub async fn complete(app: Arc<App>, mut call: Call) -> Result<Response<Body>, F
     let Reserved { decision, hold, wind } = reserve::reserve(&app, &ask, &plan, call.time_left()).await?;
     plan.stick(&decision);
     let mut booking = Booking::open(&app, &call, &ask, &chat, &plan, (&decision, hold)).await?;
+    booking.listen(Transcript::begin(app.keep_content, &body, chat.stream));
     let route = dispatch::Route { app: &app, ask: &ask, chat: &chat, plan: &plan, decision: &decision, wind };
     let shadow = Shadow::draw(&app, &call, &route, &body);
     let answer = dispatch::send(&route, &body, &mut booking, &call.id).await;

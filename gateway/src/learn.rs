@@ -7,7 +7,6 @@
 mod compare;
 mod errand;
 mod judge;
-mod said;
 mod shadow;
 
 use std::sync::Arc;

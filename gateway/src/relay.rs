@@ -169,6 +169,7 @@ impl Relay {
         if let Some(shadow) = &mut self.shadow {
             shadow.take(data);
         }
+        booking.hear(data);
         let (meter, out) = (&mut self.meter, &mut self.out);
         let cut = self.frames.push(data, |frame| meter.frame(frame, out, |usage| booking.price(usage)));
         if meter.counted_tokens() > 0 {

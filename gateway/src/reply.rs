@@ -136,6 +136,7 @@ pub async fn reply(
         }
         AnswerBody::Whole(body) => {
             booking.watch.token();
+            booking.hear(&body);
             let (body, usage, estimated) = read(&body, &booking, head.route.tells_logprobs());
             let figures = Figures::of(&booking);
             let outcome = Outcome { status: ReceiptStatus::Ok, usage, estimated };

@@ -137,6 +137,7 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
         metrics: Metrics::new()?,
         lessons,
         limits: limits(config),
+        keep_content: config.content.keep,
     });
     for (account, settled) in &recovery.settled {
         app.budgets.restore(&account.budget, &account.subject, account.window_start_ms, *settled);
@@ -156,7 +157,7 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
         reading: JoinSet::new(),
         warnings,
         pacing,
-        retention: Retention::new(config.keep_days),
+        retention: Retention::new(config.keep_days, config.content),
     };
     tasks.spawn(watch.run(signal(SignalKind::hangup())?));
     tell_assumed(config);

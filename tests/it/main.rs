@@ -5,6 +5,7 @@ mod budget;
 mod calibrate;
 mod chaos;
 mod chat;
+mod content;
 mod cost;
 mod crash;
 mod disk;

@@ -20,7 +20,8 @@ use crate::stage::{POLICY, SMALL_PRICE, ask, ask_stream, budget, config, receipt
 const COST: f64 = 0.000_012_5;
 
 fn home(upstream: &Upstream, server: SocketAddr, policy: &str) -> Home {
-    let ledger = format!("[ledger]\nurl = \"postgres://tollgate@{server}/postgres\"\n");
+    let ledger =
+        format!("[ledger]\nurl = \"postgres://tollgate@{server}/postgres\"\n[content]\nkeep = \"all\"\n");
     let home = Home::new(&(config(&upstream.base_url(), &upstream.base_url(), SMALL_PRICE, "") + &ledger));
     home.write("policies/default.toml", policy);
     home
@@ -96,6 +97,9 @@ async fn a_ledger_in_postgresql_does_what_a_file_does() {
         let report: Value = serde_json::from_str(&report).expect("it is JSON");
         assert_eq!(report["total"]["requests"], 40 + more, "{by}: {report}");
     }
+    let kept = cli(vec!["ledger", "export", "--sharegpt", "--status", "all"]).await.success();
+    assert_eq!(kept.lines().count(), 40 + more, "every answer is kept");
+    assert!(kept.lines().all(|line| line.contains("the small answer")), "{kept}");
     let by_key = cli(vec!["ledger", "report", "--by", "key", "--csv"]).await.success();
     assert!(by_key.contains("alice"), "{by_key}");
     let replayed = cli(vec!["policy", "replay", "policies/default.toml", "--json"]).await.success();
@@ -109,7 +113,7 @@ async fn a_ledger_in_postgresql_does_what_a_file_does() {
     let by_model = cli(vec!["ledger", "report", "--by", "day,model", "--csv"]).await.success();
     assert!(by_model.contains("another,0,0,0,0.000005,"), "{by_model}");
     // A database from before there was that table: it is filled from the receipts.
-    server.sql("DROP TABLE attempts");
+    server.sql("DROP TABLE attempts, contents");
     server.sql("UPDATE meta SET value = 1 WHERE name = 'schema'");
     server.sql(
         r#"UPDATE receipts SET body = '{"attempts":[{"model":"free","engine":"e","cost":"0"},{"model":"tried","engine":"e","cost":"0.0000115"}]}'

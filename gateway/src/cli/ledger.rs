@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use tollgate::ledger::{Dimension, Line, Question, Reader, Report};
+use tollgate::ledger::{Dimension, Exported, Line, Question, Reader, ReceiptStatus, Report, Wanted};
 
 use super::outcomes::OutcomesArgs;
 use super::output;
@@ -73,6 +73,15 @@ pub(crate) struct ExportArgs {
     /// Charges by hour, model, team and key, as CSV in the columns of FOCUS, which FinOps tools read.
     #[arg(long, conflicts_with = "csv")]
     focus: bool,
+    /// Conversations for fine-tuning, as JSON lines in ShareGPT's form; kept only under `[content]` of the configuration.
+    #[arg(long, conflicts_with_all = ["csv", "focus"])]
+    sharegpt: bool,
+    /// Of those, the ones that ended so: escalated, ok, fallback, or all.
+    #[arg(long, value_name = "STATUS", default_value = "escalated", requires = "sharegpt", value_parser = status)]
+    status: Status,
+    /// Of those, the ones that this model answered.
+    #[arg(long, value_name = "MODEL", requires = "sharegpt")]
+    model: Option<String>,
     /// Only from then on: a date, a time, or an age such as 24h.
     #[arg(long, value_name = "WHEN", value_parser = time::past)]
     since: Option<Moment>,
@@ -81,6 +90,19 @@ pub(crate) struct ExportArgs {
     out: Option<PathBuf>,
     #[command(flatten)]
     place: Place,
+}
+
+/// How exported conversations ended; `None` = in any way.
+#[derive(Debug, Clone)]
+struct Status(Option<ReceiptStatus>);
+
+fn status(word: &str) -> Result<Status, String> {
+    let answered = [ReceiptStatus::Escalated, ReceiptStatus::Ok, ReceiptStatus::Fallback];
+    match answered.into_iter().find(|status| status.as_str() == word) {
+        Some(status) => Ok(Status(Some(status))),
+        None if word == "all" => Ok(Status(None)),
+        None => Err("it is one of escalated, ok, fallback, all".to_owned()),
+    }
 }
 
 impl Ledger {
@@ -237,6 +259,20 @@ impl ExportArgs {
             None => Box::new(BufWriter::new(std::io::stdout().lock())),
         };
         let since = self.since.map(|at| at.0);
+        if self.sharegpt {
+            let wanted = Wanted { since_ms: since, status: self.status.0, model: self.model };
+            let exported = ledger.export_sharegpt(&wanted, &mut out)?;
+            let Exported { written, left_out } = exported;
+            output::complain(&format!(
+                "{written} conversations written, {left_out} left out (tools, images)"
+            ));
+            if exported == Exported::default() {
+                output::complain(
+                    "none are kept: [content] keep = \"escalated\" in the configuration keeps those to come",
+                );
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         let exported = match (self.csv, self.focus) {
             (_, true) => ledger.export_focus(since, &mut out),
             (true, false) => ledger.export_csv(since, &mut out),

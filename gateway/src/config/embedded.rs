@@ -7,6 +7,7 @@ use tollgate_router::{Ability, Capabilities};
 use super::engine::{EmbeddedEngine, Engine, EngineKind};
 use super::model::ModelEntry;
 use super::{Config, ConfigError, PolicyFiles, Router, Server, default_data_dir};
+use crate::content::ContentLog;
 
 /// The ledger's url where none is configured.
 pub(super) const LEDGER_URL: &str = "sqlite:tollgate.db";
@@ -120,6 +121,7 @@ fn of_demo(data_dir: std::path::PathBuf) -> Config {
         data_dir,
         ledger_url: LEDGER_URL.to_owned(),
         keep_days: None,
+        content: ContentLog::default(),
         router: Router::default(),
         engines: DEMO.iter().map(engine).collect(),
         models: demo_models(),

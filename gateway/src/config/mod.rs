@@ -27,6 +27,7 @@ pub use model::{ModelEntry, catalog};
 pub use policies::{Policies, PolicyFiles};
 pub use secret::{SecretRef, SecretValue};
 
+use crate::content::ContentLog;
 use crate::keys::Auth;
 use crate::ledger::{LedgerError, Location};
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub ledger_url: String,
     /// Days after which receipts forget who asked; `None` = never.
     pub keep_days: Option<u64>,
+    /// Whether prompts and answers are kept.
+    pub content: ContentLog,
     /// The classifier.
     pub router: Router,
     /// Engines, in the order of the file.

@@ -10,6 +10,7 @@ use super::price::PriceList;
 use super::{
     Config, ConfigError, PolicyFiles, Router, SecretRef, Server, default_data_dir, embedded, engine, model,
 };
+use crate::content::{ContentLog, Keep};
 use crate::keys::Auth;
 
 /// Reads a file; relative paths in it are meant from its folder.
@@ -26,6 +27,7 @@ pub(super) fn file(path: &Path) -> Result<Config, ConfigError> {
         data_dir: raw.data_dir.map_or_else(default_data_dir, Ok)?,
         ledger_url: raw.ledger_url.unwrap_or_else(|| embedded::LEDGER_URL.to_owned()),
         keep_days: raw.keep_days,
+        content: raw.content,
         router: raw.router,
         engines: raw.engines,
         models: raw.models,
@@ -41,6 +43,7 @@ pub(super) struct Raw {
     pub(super) data_dir: Option<PathBuf>,
     pub(super) ledger_url: Option<String>,
     pub(super) keep_days: Option<u64>,
+    pub(super) content: ContentLog,
     pub(super) router: Router,
     pub(super) engines: Vec<engine::Engine>,
     pub(super) models: Vec<model::ModelEntry>,
@@ -54,6 +57,7 @@ pub(super) fn document(name: &str, text: &str, base: &Path) -> Result<Raw, Diagn
     let root = document.root();
     let (server, data_dir) = server(&root, base);
     let (ledger_url, keep_days) = ledger(&root);
+    let content = content(&root);
     let router = router(&root, base);
     let policies = policies(&root, base);
     let webhook = webhook(&root);
@@ -72,7 +76,7 @@ pub(super) fn document(name: &str, text: &str, base: &Path) -> Result<Raw, Diagn
     if !problems.is_empty() {
         return Err(Diagnostics(problems));
     }
-    Ok(Raw { server, data_dir, ledger_url, keep_days, router, engines, models, policies, webhook })
+    Ok(Raw { server, data_dir, ledger_url, keep_days, content, router, engines, models, policies, webhook })
 }
 
 /// The name of an engine whether or not the rest of it is sound, so that one mistake is told once.
@@ -136,6 +140,18 @@ fn ledger(root: &Table<'_>) -> (Option<String>, Option<u64>) {
     let keep_days = table.opt_integer("keep_days", 1..=MOST_DAYS).and_then(|days| u64::try_from(days).ok());
     table.finish();
     (url, keep_days)
+}
+
+/// Which prompts and answers are kept, and for how long.
+fn content(root: &Table<'_>) -> ContentLog {
+    let mut content = ContentLog::default();
+    let Some(table) = root.opt_table("content") else { return content };
+    let kinds = [("off", Keep::Nothing), ("escalated", Keep::Escalated), ("all", Keep::All)];
+    content.keep = table.one_of("keep", &kinds).unwrap_or_default();
+    let days = table.opt_integer("days", 1..=MOST_DAYS).and_then(|days| u64::try_from(days).ok());
+    content.days = days.unwrap_or(content.days);
+    table.finish();
+    content
 }
 
 fn router(root: &Table<'_>, base: &Path) -> Router {

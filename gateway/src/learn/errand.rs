@@ -74,7 +74,7 @@ impl Drop for Open<'_> {
         receipt.usage_estimated = true;
         (receipt.cost, receipt.saved) = (self.expected, Usd::ZERO.saturating_sub(self.expected));
         hold.settle(self.expected);
-        self.app.ledger.settle_detached(End { held: true, receipt });
+        self.app.ledger.settle_detached(End { held: true, receipt, content: None });
     }
 }
 
@@ -130,7 +130,7 @@ impl Errand<'_> {
         (receipt.cost, receipt.saved) = (cost, Usd::ZERO.saturating_sub(cost));
         hold.settle(cost);
         self.app.metrics.lost(&self.model().name, None, cost);
-        let settled = self.app.ledger.settle(End { held: true, receipt }).await;
+        let settled = self.app.ledger.settle(End { held: true, receipt, content: None }).await;
         if let Err(error) = settled {
             tracing::error!(%error, "a receipt is not written yet");
         }

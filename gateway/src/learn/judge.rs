@@ -8,8 +8,8 @@ use tollgate_policies::{Policy, Usage};
 use tollgate_router::{prompt_tokens, prompt_tokens_upper};
 
 use super::errand::{Errand, Unanswered};
-use super::said;
 use crate::app::App;
+use crate::said;
 
 /// Longest text of each part shown to the judge, characters.
 const SHOWN: usize = 6000;

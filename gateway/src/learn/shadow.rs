@@ -15,11 +15,11 @@ use tollgate_router::{Choice, Decision};
 use super::compare::{Likeness, compare};
 use super::errand::{Errand, Unanswered};
 use super::judge::{Question, judge};
-use super::said;
 use crate::app::App;
 use crate::call::Call;
 use crate::dispatch::Route;
 use crate::ledger::{Judged, ReceiptStatus, Source, now_ms};
+use crate::said;
 
 /// Longest answer that is compared, bytes of the stream.
 const LONGEST: usize = 1 << 20;

@@ -9,6 +9,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 use tollgate_policies::Usd;
 
 use super::chain::Link;
+use super::content::{self, Content};
 use super::error::LedgerError;
 use super::moved::Costly;
 use super::outcome::{self, Judged, Promotion};
@@ -47,12 +48,14 @@ pub struct End {
     pub held: bool,
     /// The receipt.
     pub receipt: Box<Receipt>,
+    /// What was asked and answered, where that is kept.
+    pub content: Option<Box<Content>>,
 }
 
 impl End {
     /// The end of a hold that a crash left behind.
     pub(crate) fn orphan(hold: HoldRow) -> End {
-        End { held: true, receipt: Box::new(Receipt::orphan(hold)) }
+        End { held: true, receipt: Box::new(Receipt::orphan(hold)), content: None }
     }
 }
 
@@ -111,7 +114,7 @@ pub(crate) fn apply(db: &mut Connection, head: Link, changes: &[Change]) -> Resu
                     delete_hold(&step, request_id)?;
                 }
             }
-            Change::Settle(End { held, receipt }) => {
+            Change::Settle(End { held, receipt, content: kept }) => {
                 let request_id = receipt.request_id.as_str();
                 if *held && new_holds.remove(request_id).is_none_or(|(_, in_file)| in_file) {
                     delete_hold(&step, request_id)?;
@@ -121,6 +124,9 @@ pub(crate) fn apply(db: &mut Connection, head: Link, changes: &[Change]) -> Resu
                         applied.head = link;
                         applied.receipts += 1;
                         add_spend(&mut spent, receipt);
+                        if let Some(kept) = kept {
+                            content::insert(&step, kept)?;
+                        }
                     }
                     None => applied.duplicates.push(index),
                 }
@@ -240,7 +246,7 @@ mod tests {
 
     fn settle(held: bool) -> Change {
         let receipt = Receipt { request_id: "r".to_owned(), ..Receipt::default() };
-        Change::Settle(End { held, receipt: Box::new(receipt) })
+        Change::Settle(End { held, receipt: Box::new(receipt), content: None })
     }
 
     /// Amounts held in the file after these batches.

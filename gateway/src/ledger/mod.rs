@@ -7,6 +7,7 @@
 mod asked;
 mod batch;
 mod chain;
+mod content;
 mod error;
 mod focus;
 mod fold;
@@ -38,6 +39,7 @@ use tollgate_policies::Usd;
 pub use asked::Asked;
 pub use batch::End;
 pub use chain::Link;
+pub use content::{Content, Exported, Wanted, forget_contents};
 pub use error::LedgerError;
 pub use lessor::Lessor;
 pub use location::Location;

@@ -92,11 +92,21 @@ pub(crate) fn writable(path: &Path) -> Result<Connection, LedgerError> {
     Ok(db)
 }
 
-/// Opens for reading only; a running gateway is not disturbed.
+/// Opens for reading only; a running gateway is not disturbed. A file of an older release is brought up to date first.
 pub(crate) fn readable(path: &Path) -> Result<Connection, LedgerError> {
     if !path.exists() {
         return Err(LedgerError::Missing { path: path.to_owned() });
     }
+    let db = read_only(path)?;
+    let version = schema::version(&db).map_err(|error| explain(path, error))?;
+    if version == schema::NEWEST {
+        return Ok(db);
+    }
+    drop((db, writable(path)?));
+    read_only(path)
+}
+
+fn read_only(path: &Path) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(|error| explain(path, error))?;
     db.busy_timeout(BUSY_WAIT)?;

@@ -4,6 +4,7 @@
 //! chain. What is a gateway's own (holds, leases) carries the id that it drew at its start.
 
 mod apply;
+mod content;
 mod keys;
 pub(crate) mod leases;
 mod read;
@@ -21,6 +22,7 @@ use super::error::LedgerError;
 use super::location::Location;
 
 pub(crate) use apply::ServerStore;
+pub(crate) use content::forget_contents;
 pub(crate) use keys::ServerKeys;
 pub(crate) use leases::open;
 pub(crate) use read::ServerReader;
@@ -47,7 +49,7 @@ pub(crate) fn connect(url: &str) -> Result<Client, LedgerError> {
     }
     config.tcp_user_timeout(ACKNOWLEDGE).keepalives_idle(ACKNOWLEDGE).application_name("tollgate");
     let options = format!(
-        "{} -c search_path={SCHEMA} -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s",
+        "{} -c search_path={SCHEMA} -c client_min_messages=warning -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s",
         config.get_options().unwrap_or_default()
     );
     config.options(options.trim_start());

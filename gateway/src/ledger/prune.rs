@@ -135,6 +135,7 @@ fn bury(
         return Ok(false);
     }
     step.prepare_cached("DELETE FROM outcomes WHERE request_id = ?1")?.execute([&receipt.request_id])?;
+    step.prepare_cached("DELETE FROM contents WHERE request_id = ?1")?.execute([&receipt.request_id])?;
     for (old, new) in &moved {
         move_money(step, old, new, receipt.cost)?;
     }

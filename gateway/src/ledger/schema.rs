@@ -108,6 +108,18 @@ const MIGRATIONS: &[&str] = &[
         FROM receipts, json_each(body, '$.attempts') AS each
         WHERE body LIKE '%\"attempts\":[%' AND CAST(each.value ->> '$.cost' AS REAL) > 0;
     ",
+    // What was asked and answered, where that is kept.
+    "
+    CREATE TABLE contents (
+        request_id TEXT PRIMARY KEY,
+        at_ms INTEGER NOT NULL,
+        model TEXT NOT NULL,
+        status TEXT NOT NULL,
+        messages TEXT NOT NULL,
+        answer TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX contents_at ON contents (at_ms);
+    ",
 ];
 
 /// Newest schema version this release writes.

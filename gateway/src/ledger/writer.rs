@@ -230,7 +230,11 @@ mod tests {
         let mut writer = Writer::new(store, Arc::clone(&shared), messages).unwrap();
         let request_id = || "r".to_owned();
         let receipt = Receipt { request_id: request_id(), ..Receipt::default() };
-        shared.overflow.lock().push_back(Change::Settle(End { held: true, receipt: Box::new(receipt) }));
+        shared.overflow.lock().push_back(Change::Settle(End {
+            held: true,
+            receipt: Box::new(receipt),
+            content: None,
+        }));
         let hold = HoldRow { request_id: request_id(), ..HoldRow::default() };
         queue.try_send(Message::Write(Change::Hold(Box::new(hold)), None)).unwrap();
         assert!(writer.take_overflow() && writer.commit());

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use postgres::{Client, Transaction};
 use tollgate_policies::Usd;
 
-use super::{Session, unsigned};
-use crate::ledger::LedgerError;
+use super::{Session, content, unsigned};
 use crate::ledger::batch::{Applied, Change, End, signed};
 use crate::ledger::chain::Link;
 use crate::ledger::moved::Costly;
 use crate::ledger::outcome::{Judged, Promotion};
 use crate::ledger::record::{Account, HoldRow, Receipt};
 use crate::ledger::store::Store;
+use crate::ledger::{Content, LedgerError};
 
 /// A server's database, written by one gateway of several.
 pub(crate) struct ServerStore {
@@ -51,6 +51,7 @@ struct Sums<'c> {
     holds: HashMap<&'c str, &'c HoldRow>,
     ended: Vec<&'c str>,
     receipts: Vec<(usize, &'c Receipt)>,
+    contents: Vec<&'c Content>,
     others: Vec<&'c Change>,
 }
 
@@ -66,12 +67,13 @@ impl<'c> Sums<'c> {
                     sums.holds.remove(request_id.as_str());
                     sums.ended.push(request_id);
                 }
-                Change::Settle(End { held, receipt }) => {
+                Change::Settle(End { held, receipt, content }) => {
                     if *held {
                         sums.holds.remove(receipt.request_id.as_str());
                         sums.ended.push(&receipt.request_id);
                     }
                     sums.receipts.push((index, receipt));
+                    sums.contents.extend(content.as_deref());
                 }
                 other => sums.others.push(other),
             }
@@ -92,6 +94,9 @@ pub(super) fn apply(client: &mut Client, gateway: &str, changes: &[Change]) -> R
         step.execute("DELETE FROM holds WHERE request_id = ANY($1)", &[&sums.ended])?;
     }
     let applied = write_receipts(&mut step, gateway, &sums.receipts)?;
+    for content in sums.contents {
+        content::write(&mut step, content)?;
+    }
     for other in sums.others {
         match other {
             Change::Outcome(judged) => write_outcome(&mut step, judged)?,

@@ -48,7 +48,7 @@ impl ServerReader {
     }
 
     /// Calls `each` with every row, as they come: a ledger does not fit into memory.
-    fn stream(
+    pub(super) fn stream(
         &self,
         sql: &str,
         values: Values<'_>,

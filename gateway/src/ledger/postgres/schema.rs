@@ -118,6 +118,18 @@ const MIGRATIONS: &[&str] = &[
         FROM receipts, jsonb_array_elements(body::jsonb -> 'attempts') WITH ORDINALITY AS each (attempt, place)
         WHERE body LIKE '%\"attempts\":[%' AND (attempt ->> 'cost')::numeric > 0;
     ",
+    // What was asked and answered, where that is kept.
+    "
+    CREATE TABLE contents (
+        request_id TEXT PRIMARY KEY,
+        at_ms BIGINT NOT NULL,
+        model TEXT NOT NULL,
+        status TEXT NOT NULL,
+        messages TEXT NOT NULL,
+        answer TEXT NOT NULL
+    );
+    CREATE INDEX contents_at ON contents (at_ms);
+    ",
 ];
 
 /// Makes the schema, or applies what it lacks; several gateways may begin at once.

@@ -27,7 +27,7 @@ impl File {
     fn book(&self, receipts: Vec<Receipt>) {
         let mut db = open::writable(self.path()).unwrap();
         let head = head(&db).unwrap();
-        let end = |receipt| Change::Settle(End { held: false, receipt: Box::new(receipt) });
+        let end = |receipt| Change::Settle(End { held: false, receipt: Box::new(receipt), content: None });
         let changes: Vec<Change> = receipts.into_iter().map(end).collect();
         assert!(apply(&mut db, head, &changes).unwrap().duplicates.is_empty());
     }

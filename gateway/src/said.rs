@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// The text of a whole answer; `None` if it was cut short, called a tool or said nothing.
-pub(super) fn whole(body: &[u8]) -> Option<String> {
+pub(crate) fn whole(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let choice = answer.pointer("/choices/0")?;
     if choice.pointer("/message/tool_calls").is_some_and(|calls| !calls.is_null()) || is_cut(choice) {
@@ -14,7 +14,7 @@ pub(super) fn whole(body: &[u8]) -> Option<String> {
 }
 
 /// The same of a streamed one.
-pub(super) fn streamed(frames: &[u8]) -> Option<String> {
+pub(crate) fn streamed(frames: &[u8]) -> Option<String> {
     let mut said = String::new();
     for line in std::str::from_utf8(frames).ok()?.lines() {
         let Some(data) = line.strip_prefix("data:").map(str::trim).filter(|data| *data != "[DONE]") else {
