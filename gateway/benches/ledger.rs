@@ -63,7 +63,7 @@ fn measure(place: &Location, count: u64) -> Result<(), Box<dyn std::error::Error
     let took = runtime.block_on(fill(&ledger, count))?;
     writeln!(out, "{count} receipts at {:.0} a second, {TASKS} at once", count as f64 / took.as_secs_f64())?;
     runtime.block_on(ledger.close())?;
-    if let Ok(path) = place.file() {
+    if let Location::File(path) = place {
         let bytes = std::fs::metadata(path)?.len();
         writeln!(out, "the file has {:.0} bytes a receipt", bytes as f64 / count as f64)?;
     }

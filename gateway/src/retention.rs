@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::content::ContentLog;
-use crate::ledger::{Forget, Location, forget_contents, now_ms, prune};
+use crate::ledger::{Forget, Location, Pruned, forget_contents, now_ms, prune};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(3600);
@@ -56,8 +56,8 @@ impl Retention {
 fn forget_receipts(location: &Location, days: u64) {
     let now = now_ms();
     match prune(location, &Forget::Before(now.saturating_sub(days * DAY_MS)), now) {
-        Ok(0) => {}
-        Ok(receipts) => tracing::info!(receipts, "old receipts forgot who asked"),
+        Ok(Pruned { receipts: 0, .. }) => {}
+        Ok(Pruned { receipts, .. }) => tracing::info!(receipts, "old receipts forgot who asked"),
         Err(error) => tracing::warn!(%error, "old receipts could not be pruned"),
     }
 }

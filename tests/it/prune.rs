@@ -1,6 +1,8 @@
 //! `tollgate ledger prune` and `[ledger] keep_days`: who asked is forgotten, what was spent is not, and the ledger stays whole.
 
 use tollgate_tests::home::Home;
+use tollgate_tests::postgres::Postgres;
+use tollgate_tests::upstream::{Chat, Upstream};
 
 use crate::stage::{POLICY, SMALL_PRICE, Stage, ask, budget, config, verified};
 
@@ -96,14 +98,60 @@ async fn old_receipts_are_pruned_by_age() {
 }
 
 #[tokio::test]
-async fn days_are_refused_where_nothing_would_be_forgotten() {
-    let ledger = "[ledger]\nurl = \"postgres://nobody@127.0.0.1:1/none\"\nkeep_days = 30\n";
-    let home = Home::new(&(config("http://127.0.0.1:1", "http://127.0.0.1:1", SMALL_PRICE, "") + ledger));
-    home.write("policies/default.toml", POLICY);
-    for command in [["serve"].as_slice(), &["ledger", "report"]] {
-        let args: Vec<&str> = command.iter().chain(&PLACE).copied().collect();
-        let refused = home.run(&args).await;
-        assert_ne!(refused.code, Some(0));
-        assert!(refused.said().contains("[ledger] keep_days"), "{}", refused.said());
+async fn a_server_forgets_as_a_file_does() {
+    let server = Postgres::start();
+    let upstream = Upstream::start(Chat::new("the small answer", 11, 7)).await;
+    let ledger = format!("[ledger]\nurl = \"{}\"\n[content]\nkeep = \"all\"\n", server.url());
+    let home = Home::new(
+        &(config(&upstream.base_url(), &upstream.base_url(), SMALL_PRICE, "auth = \"optional\"") + &ledger),
+    );
+    home.write("policies/default.toml", &policy());
+    let gateway = home.serve().await;
+    let client = gateway.client();
+    for run in ["secret-run", "other-run"] {
+        for _ in 0..60 {
+            let reply = client
+                .with("x-tollgate-run", run)
+                .with("x-tollgate-tags", "user=bob")
+                .chat(&ask("small"))
+                .await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+        }
     }
+    let before = cli_text(&home, &["ledger", "report", "--by", "model", "--json"]).await;
+    // What is leased of the run's budget is given back once it has been silent.
+    let pruned = async {
+        while !cli_text(&home, &["ledger", "prune", "--run", "secret-run"]).await.starts_with("60 receipts") {
+            assert_eq!(verified(&home).await["problems"], 0);
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    tollgate_tests::within("the run to be forgotten", pruned).await;
+    let verdict = verified(&home).await;
+    assert_eq!(
+        (&verdict["receipts"], &verdict["pruned"], &verdict["problems"]),
+        (&120.into(), &60.into(), &0.into())
+    );
+    assert_eq!(
+        cli_text(&home, &["ledger", "report", "--by", "model", "--json"]).await,
+        before,
+        "the sums stay"
+    );
+    for table in ["receipts", "windows", "contents", "holds", "leases", "outcomes"] {
+        let rows =
+            server.sql(&format!("SELECT count(*) FROM {table} AS t WHERE t::text LIKE '%secret-run%'"));
+        assert_eq!(rows, "0", "{table}");
+    }
+    assert_eq!(server.sql("SELECT count(*) FROM contents"), "60");
+    assert_eq!(
+        server.sql("SELECT settled_nanos FROM windows WHERE subject LIKE 'pruned-%'"),
+        (60 * 12_500).to_string()
+    );
+    // A run that is asked for again begins anew, and what is old goes too.
+    assert_eq!(client.with("x-tollgate-run", "secret-run").chat(&ask("small")).await.status, 200);
+    assert_eq!(gateway.stop().await.code(), Some(0));
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    let rest = cli_text(&home, &["ledger", "prune", "--before", "1s"]).await;
+    assert!(rest.starts_with("61 receipts") && !rest.contains("were left"), "{rest}");
+    assert_eq!(verified(&home).await["pruned"], 121);
 }

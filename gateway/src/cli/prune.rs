@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Args};
-use tollgate::ledger::{Forget, prune};
+use tollgate::ledger::{Forget, Pruned, prune};
 
 use super::output;
 use super::time::{self, Moment, now_ms};
@@ -30,8 +30,13 @@ impl PruneArgs {
         let before = self.before.map(|at| Forget::Before(at.0));
         let forget = before.or(self.run.map(Forget::Run)).or(self.key.map(Forget::Key));
         let Some(forget) = forget else { return Ok(ExitCode::SUCCESS) };
-        let pruned = prune(&self.place.ledger()?, &forget, now_ms())?;
-        output::line(&format!("{pruned} receipts forgot who asked; what they cost stays"))?;
+        let Pruned { receipts, in_use } = prune(&self.place.ledger()?, &forget, now_ms())?;
+        output::line(&format!("{receipts} receipts forgot who asked; what they cost stays"))?;
+        if in_use > 0 {
+            output::line(&format!(
+                "{in_use} receipts were left: a gateway spends from the budgets of their run or key; run this again in some seconds"
+            ))?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -274,10 +274,7 @@ impl Config {
             Some(reference) => reference.fetch(Path::new("."))?.reveal().to_owned(),
             None => self.ledger_url.clone(),
         };
-        match Location::of_url(&url, &self.data_dir)? {
-            Location::Server(_) if self.keep_days.is_some() => Err(LedgerError::KeepDays.into()),
-            location => Ok(location),
-        }
+        Ok(Location::of_url(&url, &self.data_dir)?)
     }
 
     /// Where the ledger of `overrides` is, for commands that need nothing else of the configuration.

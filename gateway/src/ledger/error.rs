@@ -139,17 +139,6 @@ pub enum LedgerError {
     /// The other gateways took this one for dead, and what it had leased is theirs.
     #[error("this gateway was cut off from the ledger for too long, and is signing on again")]
     Expired,
-    /// What only a file can do.
-    #[error("the ledger {location} is not a file, and this is not done in a server yet")]
-    NoFile {
-        /// The ledger.
-        location: String,
-    },
-    /// `[ledger] keep_days` for such a ledger.
-    #[error(
-        "[ledger] keep_days: receipts in a server are not pruned yet; leave it out, or keep the ledger in a file"
-    )]
-    KeepDays,
     /// Any other database failure.
     #[error("the ledger's database failed: {0}")]
     Database(#[from] rusqlite::Error),

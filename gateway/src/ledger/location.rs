@@ -31,17 +31,6 @@ impl Location {
         }
         path_of_url(url, data_dir).map(Location::File)
     }
-
-    /// The file, if it is one.
-    ///
-    /// # Errors
-    /// [`LedgerError::NoFile`] for a server's.
-    pub fn file(&self) -> Result<&Path, LedgerError> {
-        match self {
-            Location::File(path) => Ok(path),
-            Location::Server(_) => Err(LedgerError::NoFile { location: self.to_string() }),
-        }
-    }
 }
 
 impl fmt::Display for Location {

@@ -46,7 +46,7 @@ pub use location::Location;
 pub(crate) use open::{explain, readable, writable};
 pub use outcome::{Judged, Promotion, Source, Tally};
 pub(crate) use postgres::ServerKeys;
-pub use prune::{Forget, prune};
+pub use prune::{Forget, Pruned, prune};
 pub use reader::Reader;
 pub use record::{Account, Attempt, HoldRow, Receipt, ReceiptStatus, Timings};
 pub use recovery::Recovery;

@@ -18,7 +18,7 @@ use super::open;
 use super::record::{Account, Receipt};
 
 /// Receipts in one transaction, so that a running gateway's commits do not wait for long.
-const STEP: i64 = 256;
+pub(super) const STEP: i64 = 256;
 
 /// Which receipts are forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,15 @@ pub enum Forget {
     Run(String),
     /// Those made with a revoked key, by its id or name.
     Key(String),
+}
+
+/// What was forgotten.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Receipts that forgot who asked.
+    pub receipts: u64,
+    /// Receipts left as they are, for a gateway has leased from the budgets of their run or key; only in a server.
+    pub in_use: u64,
 }
 
 /// What stays of a receipt in its body.
@@ -52,13 +61,17 @@ impl Tombstone {
     }
 }
 
-/// Forgets receipts; returns how many. Those that come in meanwhile are not looked at.
+/// Forgets receipts. Those that come in meanwhile are not looked at.
 ///
 /// # Errors
 /// [`LedgerError`]; [`LedgerError::LiveKey`] for a key that still works, whose budgets would begin anew.
-pub fn prune(location: &Location, forget: &Forget, now_ms: u64) -> Result<u64, LedgerError> {
-    let path = location.file()?;
-    prune_file(&mut open::writable(path)?, forget, now_ms).map_err(|error| error.at(path))
+pub fn prune(location: &Location, forget: &Forget, now_ms: u64) -> Result<Pruned, LedgerError> {
+    let path = match location {
+        Location::Server(url) => return super::postgres::prune(url, forget, now_ms),
+        Location::File(path) => path,
+    };
+    let pruned = prune_file(&mut open::writable(path)?, forget, now_ms).map_err(|error| error.at(path));
+    Ok(Pruned { receipts: pruned?, in_use: 0 })
 }
 
 fn prune_file(db: &mut Connection, forget: &Forget, now_ms: u64) -> Result<u64, LedgerError> {
@@ -71,7 +84,12 @@ fn prune_file(db: &mut Connection, forget: &Forget, now_ms: u64) -> Result<u64, 
         }
     };
     let newest: i64 = db.query_row("SELECT coalesce(max(seq), 0) FROM receipts", [], |row| row.get(0))?;
-    let mut names = Names::of(db, condition, &value, key)?;
+    let going_on = format!(
+        "SELECT run FROM receipts WHERE run IS NOT NULL AND {condition} \
+         INTERSECT SELECT run FROM receipts WHERE NOT ({condition})"
+    );
+    let going_on = set(db, &going_on, [&value])?;
+    let mut names = Names::new(going_on, set(db, "SELECT name FROM keys WHERE revoked_ms IS NULL", [])?, key);
     let sql = format!(
         "SELECT seq, body FROM receipts NOT INDEXED WHERE {condition} AND seq > ?2 AND seq <= ?3 AND body NOT LIKE '{}%' \
          ORDER BY seq LIMIT {STEP}",
@@ -92,7 +110,7 @@ fn prune_file(db: &mut Connection, forget: &Forget, now_ms: u64) -> Result<u64, 
         }
         step.commit()?;
     }
-    names.clear(db, newest)?;
+    clear(db, &names, newest)?;
     Ok(pruned)
 }
 
@@ -161,7 +179,7 @@ fn move_money(step: &Transaction<'_>, old: &Account, new: &Account, cost: Usd) -
 }
 
 /// Whose names are forgotten, and what they spent is counted under instead.
-struct Names {
+pub(super) struct Names {
     /// Runs with receipts that stay.
     going_on: HashSet<String>,
     /// A key that works counts under its name, which may be that of a run or of a key before it.
@@ -172,26 +190,12 @@ struct Names {
 }
 
 impl Names {
-    fn of(
-        db: &Connection,
-        condition: &str,
-        value: &Value,
-        key: Option<String>,
-    ) -> Result<Names, LedgerError> {
-        let going_on = format!(
-            "SELECT run FROM receipts WHERE run IS NOT NULL AND {condition} \
-             INTERSECT SELECT run FROM receipts WHERE NOT ({condition})"
-        );
-        Ok(Names {
-            going_on: set(db, &going_on, [value])?,
-            keys: set(db, "SELECT name FROM keys WHERE revoked_ms IS NULL", [])?,
-            key,
-            others: HashMap::new(),
-        })
+    pub(super) fn new(going_on: HashSet<String>, keys: HashSet<String>, key: Option<String>) -> Names {
+        Names { going_on, keys, key, others: HashMap::new() }
     }
 
     /// Whether it is of a run that goes on, and that a budget counts.
-    fn is_counted_on(&self, receipt: &Receipt) -> bool {
+    pub(super) fn is_counted_on(&self, receipt: &Receipt) -> bool {
         receipt.run.as_ref().is_some_and(|run| {
             self.going_on.contains(run) && receipt.accounts.iter().any(|account| account.subject == *run)
         })
@@ -199,7 +203,7 @@ impl Names {
 
     /// Where a forgotten receipt's money is counted. Only what is surely the run's or the key's own is moved: a name may be that of a
     /// team or a tag's value as well.
-    fn other(&mut self, account: &Account, receipt: &Receipt) -> Account {
+    pub(super) fn other(&mut self, account: &Account, receipt: &Receipt) -> Account {
         let subject = &account.subject;
         let run = receipt.run.as_ref() == Some(subject) && !self.going_on.contains(subject);
         let forgotten = run || self.key.as_ref() == Some(subject);
@@ -214,25 +218,24 @@ impl Names {
         self.others.entry(account.clone()).or_insert_with(other).clone()
     }
 
-    /// Removes the windows that nothing is counted in any more.
-    fn clear(&self, db: &mut Connection, newest: i64) -> Result<(), LedgerError> {
-        if self.others.is_empty() {
-            return Ok(());
-        }
-        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let back =
-            set(&step, "SELECT DISTINCT run FROM receipts WHERE seq > ?1 AND run IS NOT NULL", [newest])?;
-        for Account { budget, subject, window_start_ms } in self.others.keys() {
-            if !back.contains(subject) {
-                step.prepare_cached(
-                    "DELETE FROM windows WHERE budget = ?1 AND subject = ?2 AND window_start_ms = ?3 AND settled_nanos = 0",
-                )?
-                .execute(params![budget, subject, signed(*window_start_ms)])?;
-            }
-        }
-        step.commit()?;
-        Ok(())
+    /// The windows that money has left, save for those of runs that have come `back`.
+    pub(super) fn left(&self, back: &HashSet<String>) -> impl Iterator<Item = &Account> {
+        self.others.keys().filter(|account| !back.contains(&account.subject))
     }
+}
+
+/// Removes the windows that nothing is counted in any more.
+fn clear(db: &mut Connection, names: &Names, newest: i64) -> Result<(), LedgerError> {
+    let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let back = set(&step, "SELECT DISTINCT run FROM receipts WHERE seq > ?1 AND run IS NOT NULL", [newest])?;
+    for Account { budget, subject, window_start_ms } in names.left(&back) {
+        step.prepare_cached(
+            "DELETE FROM windows WHERE budget = ?1 AND subject = ?2 AND window_start_ms = ?3 AND settled_nanos = 0",
+        )?
+        .execute(params![budget, subject, signed(*window_start_ms)])?;
+    }
+    step.commit()?;
+    Ok(())
 }
 
 /// The id and the name of a key that no longer works.

@@ -289,7 +289,7 @@ fn costly(row: &Row) -> (i64, Costly) {
     (row.get(0), Costly { number: row.get(1), model: row.get(2), engine: row.get(3), cost })
 }
 
-fn account(row: &Row, first: usize) -> Account {
+pub(super) fn account(row: &Row, first: usize) -> Account {
     Account {
         budget: row.get(first),
         subject: row.get(first + 1),

@@ -20,7 +20,8 @@ impl File {
     }
 
     fn path(&self) -> &Path {
-        self.location.file().unwrap()
+        let Location::File(path) = &self.location else { unreachable!() };
+        path
     }
 
     /// Books receipts of 3 µUSD each, as a gateway does.
@@ -46,7 +47,7 @@ impl File {
         let pruned = prune(&self.location, forget, 100 * DAY).unwrap();
         let verdict = Reader::open(&self.location).unwrap().verify(None).unwrap();
         assert!(verdict.is_whole(), "{:?}", verdict.told);
-        pruned
+        pruned.receipts
     }
 
     /// Nanodollars of a budget by subject; other names are all `pruned`.
