@@ -44,7 +44,7 @@ fn taken(server: &Postgres, budget: &str) -> (f64, f64) {
 async fn until(what: &str, reached: impl Fn() -> bool) {
     let began = Instant::now();
     while !reached() {
-        assert!(began.elapsed() < Duration::from_secs(40), "waited for {what}");
+        assert!(began.elapsed() < Duration::from_secs(120), "waited for {what}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -145,7 +145,7 @@ async fn three_gateways_one_killed_and_one_cut_off_overspend_nothing() {
     let server = Postgres::start();
     let door = Door::before(server.addr()).await;
     let upstream = upstream().await;
-    let limit = 3_000.0 * COST;
+    let limit = 1_200.0 * COST;
     let policy = POLICY.to_owned() + &budget("purse", "\"global\"", &format!("{limit:.7}"), "reject");
     let homes = [
         home(&upstream, server.addr(), &policy),
@@ -196,7 +196,7 @@ async fn three_gateways_one_killed_and_one_cut_off_overspend_nothing() {
     }
     over.store(true, Ordering::Relaxed);
     let served: usize = clients.join_all().await.into_iter().sum();
-    assert!(served > 2_000, "{served}");
+    assert!(served > 800, "{served}");
     until("what is leased to come back", || taken(&server, "purse").1 <= limit * 0.01).await;
     let (settled, leased) = taken(&server, "purse");
     assert!(

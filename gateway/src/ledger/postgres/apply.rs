@@ -94,9 +94,7 @@ pub(super) fn apply(client: &mut Client, gateway: &str, changes: &[Change]) -> R
         step.execute("DELETE FROM holds WHERE request_id = ANY($1)", &[&sums.ended])?;
     }
     let applied = write_receipts(&mut step, gateway, &sums.receipts)?;
-    for content in sums.contents {
-        content::write(&mut step, content)?;
-    }
+    content::write(&mut step, &sums.contents)?;
     for other in sums.others {
         match other {
             Change::Outcome(judged) => write_outcome(&mut step, judged)?,

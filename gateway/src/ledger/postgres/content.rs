@@ -7,17 +7,27 @@ use crate::ledger::batch::signed;
 use crate::ledger::content::Each;
 use crate::ledger::{Content, LedgerError, Location, ReceiptStatus, Wanted};
 
-pub(super) fn write(step: &mut Transaction<'_>, content: &Content) -> Result<(), LedgerError> {
+/// Writes them all in one statement: the chain is locked meanwhile.
+pub(super) fn write(step: &mut Transaction<'_>, contents: &[&Content]) -> Result<(), LedgerError> {
+    if contents.is_empty() {
+        return Ok(());
+    }
+    let texts =
+        |text: fn(&Content) -> &str| contents.iter().map(|content| text(content)).collect::<Vec<&str>>();
+    let times: Vec<i64> = contents.iter().map(|content| signed(content.at_ms)).collect();
+    // A text here may hold any character but this one.
+    let clean = |text: &str| text.replace('\0', "\u{fffd}");
+    let answers: Vec<String> = contents.iter().map(|content| clean(&content.answer)).collect();
     step.execute(
-        "INSERT INTO contents (request_id, at_ms, model, status, messages, answer) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+        "INSERT INTO contents (request_id, at_ms, model, status, messages, answer) \
+         SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[]) ON CONFLICT DO NOTHING",
         &[
-            &content.request_id,
-            &signed(content.at_ms),
-            &content.model,
-            &content.status.as_str(),
-            // A text here may hold any character but this one.
-            &content.messages.replace('\0', "\u{fffd}"),
-            &content.answer.replace('\0', "\u{fffd}"),
+            &texts(|content| &content.request_id),
+            &times,
+            &texts(|content| &content.model),
+            &texts(|content| content.status.as_str()),
+            &texts(|content| &content.messages),
+            &answers,
         ],
     )?;
     Ok(())
