@@ -197,7 +197,7 @@ async fn three_gateways_one_killed_and_one_cut_off_overspend_nothing() {
     over.store(true, Ordering::Relaxed);
     let served: usize = clients.join_all().await.into_iter().sum();
     assert!(served > 800, "{served}");
-    until("what is leased to come back", || taken(&server, "purse").1 <= limit * 0.01).await;
+    until("what is leased to come back", || taken(&server, "purse").1 <= 1e-12).await;
     let (settled, leased) = taken(&server, "purse");
     assert!(
         settled <= limit + 1e-9 && settled > limit - 40.0 * COST,

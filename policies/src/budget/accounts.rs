@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) accounts: HashMap<AccountId, Account>,
     /// Whether only what is granted may be spent, for others spend from the same budgets.
     pub(super) shared: bool,
+    /// How often all grants have lapsed.
+    pub(super) lapses: u32,
     sweep_at: usize,
     pub(super) pacers: Pacers,
 }
@@ -144,8 +146,9 @@ impl Budgets {
     /// then the one with the least room. A negative amount counts as zero.
     pub fn reserve(self: &Arc<Self>, who: &Spender<'_>, amount: Usd, now_ms: u64) -> Result<Hold, Refusal> {
         let amount = amount.max(Usd::ZERO);
-        let accounts = self.state.lock().reserve(who, amount, now_ms)?;
-        Ok(Hold::new(Arc::clone(self), amount, accounts))
+        let mut state = self.state.lock();
+        let accounts = state.reserve(who, amount, now_ms)?;
+        Ok(Hold::new(Arc::clone(self), amount, accounts, state.lapses))
     }
 
     /// The matching budget with the least room, or `None` when no budget matches.
@@ -191,16 +194,24 @@ impl Budgets {
         self.state.lock().snapshot(now_ms)
     }
 
-    /// Adds `more` to an open hold in all its accounts, or in none. A budget that is no longer in force has no say.
-    pub(super) fn raise(&self, accounts: &[AccountId], more: Usd, now_ms: u64) -> Result<(), Refusal> {
+    /// Adds `more` to an open hold in all its accounts, or in none. A budget that is no longer in force has no say. A hold from before
+    /// grants lapsed is not raised: others have charged it.
+    pub(super) fn raise(
+        &self,
+        accounts: &[AccountId],
+        more: Usd,
+        lapses: u32,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
         let mut state = self.state.lock();
+        let lapsed = lapses != state.lapses;
         let mut worst: Option<Refusal> = None;
         for id in accounts {
             let (settled, held) = state.account(id).taken();
             let taken = settled.saturating_add(held).saturating_add(more);
             for spec in state.specs.iter().filter(|spec| spec.name == id.budget) {
-                let unleased = state.is_short_of_grant(spec, id, more, now_ms);
-                if taken <= spec.limit && !unleased {
+                let unleased = !lapsed && state.is_short_of_grant(spec, id, more, now_ms);
+                if taken <= spec.limit && !unleased && !lapsed {
                     continue;
                 }
                 let refusal =
@@ -221,8 +232,11 @@ impl Budgets {
         Ok(())
     }
 
-    pub(super) fn close(&self, accounts: &[AccountId], amount: Usd, actual: Usd) {
+    pub(super) fn close(&self, accounts: &[AccountId], amount: Usd, actual: Usd, lapses: u32) {
         let mut state = self.state.lock();
+        if lapses != state.lapses {
+            return;
+        }
         for id in accounts {
             // Sweeping spares accounts with open holds, so the account is there.
             if let Some(account) = state.accounts.get_mut(id) {

@@ -28,12 +28,14 @@ pub struct Hold {
     budgets: Arc<Budgets>,
     amount: Usd,
     accounts: Vec<AccountId>,
+    /// How often grants had lapsed when it was made.
+    lapses: u32,
     open: bool,
 }
 
 impl Hold {
-    pub(super) fn new(budgets: Arc<Budgets>, amount: Usd, accounts: Vec<AccountId>) -> Hold {
-        Hold { budgets, amount, accounts, open: true }
+    pub(super) fn new(budgets: Arc<Budgets>, amount: Usd, accounts: Vec<AccountId>, lapses: u32) -> Hold {
+        Hold { budgets, amount, accounts, lapses, open: true }
     }
 
     /// What is held, in each account.
@@ -53,7 +55,7 @@ impl Hold {
     pub fn raise(&mut self, amount: Usd, now_ms: u64) -> Result<(), Refusal> {
         let more = amount.saturating_sub(self.amount);
         if more > Usd::ZERO {
-            self.budgets.raise(&self.accounts, more, now_ms)?;
+            self.budgets.raise(&self.accounts, more, self.lapses, now_ms)?;
             self.amount = amount;
         }
         Ok(())
@@ -74,7 +76,7 @@ impl Hold {
 
     fn close(&mut self, actual: Usd) {
         if std::mem::take(&mut self.open) {
-            self.budgets.close(&self.accounts, self.amount, actual);
+            self.budgets.close(&self.accounts, self.amount, actual, self.lapses);
         }
     }
 }

@@ -69,10 +69,16 @@ impl Budgets {
         }
     }
 
-    /// The grants are gone: what is held already is all that may still be spent.
+    /// The grants are gone, for others took this one for gone: they have what was spent here on record, and have charged what was held in
+    /// full. So it is theirs from now on, and what becomes of those holds changes nothing here.
     pub fn lapse(&self) {
-        for account in self.state.lock().accounts.values_mut() {
-            account.granted = account.settled.saturating_add(account.held);
+        let mut state = self.state.lock();
+        state.lapses += 1;
+        for account in state.accounts.values_mut().filter(|account| account.leased || account.holds > 0) {
+            let charged = account.settled.saturating_add(account.held);
+            account.elsewhere.settled = account.elsewhere.settled.saturating_add(charged);
+            (account.settled, account.held, account.granted) = (Usd::ZERO, Usd::ZERO, Usd::ZERO);
+            (account.holds, account.leased) = (0, false);
         }
     }
 
@@ -211,12 +217,32 @@ mod tests {
         budgets.forget(&quiet[0], Elsewhere { settled: usd(3), held: Usd::ZERO });
         let left = budgets.remaining(&NOBODY, 0).unwrap();
         assert_eq!((left.settled, left.remaining), (usd(7), usd(93)));
-        let open = {
-            budgets.grant(&account, usd(2), nothing(), 0);
-            budgets.reserve(&NOBODY, usd(2), 0).unwrap()
-        };
+    }
+
+    #[test]
+    fn what_was_spent_and_held_when_grants_lapse_is_the_others_to_count() {
+        let budgets = Budgets::new(vec![spec("all", Scope::Global, usd(100), Window::Day)]);
+        budgets.share();
+        let account = budgets.wants(&NOBODY, usd(1), 0).remove(0).account;
+        budgets.grant(&account, usd(40), nothing(), 0);
+        budgets.reserve(&NOBODY, usd(10), 0).unwrap().settle(usd(10));
+        let mut open = budgets.reserve(&NOBODY, usd(5), 0).unwrap();
         budgets.lapse();
-        assert!(budgets.reserve(&NOBODY, usd(1), 0).is_err());
-        open.settle(usd(2));
+        let left = || budgets.remaining(&NOBODY, 0).unwrap().remaining;
+        assert_eq!(left(), usd(85), "charged in full");
+        assert!(budgets.reserve(&NOBODY, usd(1), 0).unwrap_err().unleased, "nothing is granted any more");
+        assert!(!open.raise(usd(6), 0).unwrap_err().unleased, "the others have charged it");
+        // They may know more than was known here.
+        budgets.grant(&account, usd(20), Elsewhere { settled: usd(30), held: Usd::ZERO }, 0);
+        let anew = budgets.reserve(&NOBODY, usd(20), 0).unwrap();
+        open.settle(usd(3));
+        assert_eq!(left(), usd(50));
+        assert!(
+            budgets.reserve(&NOBODY, usd(1), 0).unwrap_err().unleased,
+            "what the old hold left is no grant"
+        );
+        anew.settle(usd(4));
+        budgets.quiet();
+        assert_eq!(budgets.quiet(), [Quiet { account, settled: usd(4) }], "all but this is given back");
     }
 }
