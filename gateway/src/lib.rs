@@ -35,6 +35,7 @@ pub mod wire;
 
 // The assembly around it: files, ledger, keys, metrics, the command line.
 pub mod config;
+pub mod engines;
 pub mod keys;
 pub mod labels;
 pub mod learn;
