@@ -176,6 +176,11 @@ impl Engine {
         *self.stats.lock()
     }
 
+    /// The number of the process last started; each has another one.
+    pub fn number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
     /// Where the process answers that takes requests now. A request needs a [`Lease`]; this is for looking at it.
     pub fn address(&self) -> Option<Address> {
         self.gate.run().map(|run| run.address.clone())

@@ -201,6 +201,7 @@ impl Upstream {
     /// [`Failure`]: what went wrong, and whether another model may be tried.
     pub async fn chat(&self, body: Bytes, request_id: &str) -> Result<Response<Arriving>, Failure> {
         let (chat, lease) = self.enter().await?;
+        let process = lease.as_ref().map_or(0, Lease::number);
         let mut request = Request::post(chat).header(CONTENT_TYPE, "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
@@ -223,7 +224,7 @@ impl Upstream {
                 if response.status().is_success() { Ok(response) } else { Err(self.refused(response).await) }
             }
         };
-        self.breaker.record(outcome.as_ref().map(|_| ()).map_err(Failure::is_of_engine));
+        self.breaker.record(process, outcome.as_ref().map(|_| ()).map_err(Failure::is_of_engine));
         outcome
     }
 

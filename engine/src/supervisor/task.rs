@@ -28,6 +28,7 @@ pub(super) async fn supervise(engine: Arc<Engine>) {
     let mut retiring = JoinSet::new();
     let mut due = engine.spec().start == Start::Boot;
     loop {
+        let asked = !due;
         if !due {
             engine.set_state(State::Stopped);
             tokio::select! {
@@ -35,7 +36,7 @@ pub(super) async fn supervise(engine: Arc<Engine>) {
                 () = asked_to_stop(&mut stop) => break,
             }
         }
-        let ending = match claim(&engine, &mut stop).await {
+        let ending = match claim(&engine, asked, &mut stop).await {
             Claimed::Room(claim) => run::run(&engine, claim, &mut stop, &mut retiring).await,
             Claimed::Full => {
                 tracing::info!(
@@ -94,18 +95,17 @@ enum Claimed {
     Stopped,
 }
 
-/// Claims the memory for a start. Only requests that wait may push another engine out.
-async fn claim(engine: &Engine, stop: &mut watch::Receiver<bool>) -> Claimed {
+/// Claims the memory for a start, which a request asked for or not. Only requests that wait push another engine out.
+async fn claim(engine: &Engine, asked: bool, stop: &mut watch::Receiver<bool>) -> Claimed {
     let bytes = engine.spec().memory_bytes;
     if let Some(reason) = engine.ceiling.objection(bytes) {
         return Claimed::Never(reason);
     }
-    let asked = engine.gate.waiting() > 0;
     // A failed engine stays reported as failed while another try is under way.
     if !matches!(*engine.state.borrow(), State::Failed { .. }) {
         engine.set_state(State::Starting { since: Instant::now(), asked });
     }
-    if !asked {
+    if engine.gate.waiting() == 0 {
         return engine.ceiling.try_claim(bytes).map_or(Claimed::Full, Claimed::Room);
     }
     tokio::select! {

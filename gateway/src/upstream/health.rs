@@ -13,9 +13,14 @@ impl Upstream {
     /// Whether requests can be sent to it.
     #[must_use]
     pub fn up(&self) -> bool {
-        self.breaker.closed()
+        self.rested()
             && self.worker().is_none_or(|worker| worker.takes_requests())
             && (self.worker().is_some() || self.probe.as_ref().is_none_or(|probe| probe.answers()))
+    }
+
+    /// Whether it is not being left alone for its failures.
+    fn rested(&self) -> bool {
+        self.breaker.closed(self.worker().map_or(0, |worker| worker.number()))
     }
 
     /// Why it cannot be used, without anything that stays in the log; `None` if it can.
@@ -23,7 +28,7 @@ impl Upstream {
     pub fn trouble(&self) -> Option<String> {
         let known = match self.worker().map(|worker| worker.state()) {
             None if self.up() => None,
-            None if self.breaker.closed() => Some("does not answer".to_owned()),
+            None if self.rested() => Some("does not answer".to_owned()),
             None => Some("fails at present".to_owned()),
             Some(State::Starting { asked: false, .. }) => Some("is starting".to_owned()),
             Some(State::Down { reason, .. }) => match Trouble::of(&reason) {
@@ -35,7 +40,7 @@ impl Upstream {
             }
             Some(_) => None,
         };
-        known.or_else(|| (!self.breaker.closed()).then(|| "fails at present".to_owned()))
+        known.or_else(|| (!self.rested()).then(|| "fails at present".to_owned()))
     }
 
     /// One word for where it is in its life.

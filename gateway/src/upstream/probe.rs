@@ -67,10 +67,10 @@ impl Upstream {
     pub async fn look(self: Arc<Upstream>) {
         let Some(probe) = &self.probe else { return };
         loop {
+            self.look_once(probe).await;
             // Jitter, so that several gateways do not ask at the same moment.
             let share = 0.8 + 0.4 * rand::random::<f64>();
             tokio::time::sleep(probe.every.mul_f64(share)).await;
-            self.look_once(probe).await;
         }
     }
 
