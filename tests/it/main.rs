@@ -24,6 +24,7 @@ mod real;
 mod replay;
 mod report;
 mod runs;
+mod servers;
 mod shared;
 mod stage;
 mod start;
