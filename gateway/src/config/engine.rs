@@ -204,3 +204,53 @@ fn openai(table: &Table<'_>) -> Option<EngineKind> {
     let base_url = base_url.trim_end_matches('/').to_owned();
     Some(EngineKind::OpenAi(OpenAiEngine { base_url, api_key, probe }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::read::document;
+    use super::*;
+
+    fn read(engine: &str) -> Result<Vec<Engine>, String> {
+        let model = "[[model]]\nname = \"m\"\nengine = \"e\"\nprice = { input = 1, output = 1 }\n";
+        let text =
+            format!("[[engine]]\nname = \"e\"\nkind = \"embedded\"\nmodel = \"m.gguf\"\n{engine}\n{model}");
+        let read = document("t.toml", &text, Path::new(""));
+        read.map(|raw| raw.engines).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn a_model_is_loaded_as_it_says() {
+        let engines = read(
+            "gpu_layers = 20\ncpu_moe = true\ncpu_tensors = [\"blk\\\\.1\"]\ncache_type_k = \"q8_0\"\ncache_type_v = \"q4_0\"\n\
+             flash_attention = true\nready_timeout_s = 5\nmemory_mb = 6000",
+        );
+        let engines = engines.unwrap();
+        let EngineKind::Embedded(engine) = &engines[0].kind else { unreachable!() };
+        let loading = Loading {
+            gpu_layers: Some(20),
+            cpu_moe: true,
+            cache_type_k: CacheType::Q8_0,
+            cache_type_v: CacheType::Q4_0,
+            flash_attention: Some(true),
+            cpu_tensors: vec!["blk\\.1".to_owned()],
+        };
+        assert_eq!(engine.loading, loading);
+        assert_eq!(
+            (engine.managed.ready_timeout, engine.managed.memory_mb),
+            (Duration::from_secs(5), Some(6000))
+        );
+    }
+
+    #[test]
+    fn a_setting_that_cannot_work_comes_with_what_does() {
+        for (engine, part) in [
+            ("cache_type_k = \"q8\"", "q8_0"),
+            ("cache_type_v = \"q8_0\"\nflash_attention = false", "needs flash attention"),
+            ("gpu_layer = 3", "gpu_layers"),
+            ("command = [\"x\"]", "command"),
+        ] {
+            let said = read(engine).unwrap_err();
+            assert!(said.contains(part), "{said}");
+        }
+    }
+}
