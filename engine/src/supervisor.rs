@@ -103,7 +103,7 @@ pub struct Engine {
     name: String,
     spec: RwLock<Arc<EngineSpec>>,
     ceiling: Arc<Ceiling>,
-    gate: Gate,
+    gate: Arc<Gate>,
     state: watch::Sender<State>,
     stop: watch::Sender<bool>,
     stopped: watch::Sender<bool>,
@@ -130,7 +130,7 @@ impl Engine {
             name: spec.name.clone(),
             spec: RwLock::new(Arc::new(spec)),
             ceiling: Arc::clone(ceiling),
-            gate: Gate::default(),
+            gate: Arc::default(),
             state: watch::Sender::new(first),
             stop: watch::Sender::new(false),
             stopped: watch::Sender::new(false),
@@ -205,8 +205,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::NotReady`] when it is down, or was not ready in the time that its start may take.
-    pub async fn enter(self: &Arc<Self>) -> Result<Lease, EngineError> {
-        if let Some(lease) = self.gate.enter(self) {
+    pub async fn enter(&self) -> Result<Lease, EngineError> {
+        if let Some(lease) = self.gate.enter() {
             return Ok(lease);
         }
         let began = Instant::now();
@@ -214,7 +214,7 @@ impl Engine {
         let _waiting = self.gate.wait();
         let came = async {
             loop {
-                if let Some(lease) = self.gate.enter(self) {
+                if let Some(lease) = self.gate.enter() {
                     return Some(lease);
                 }
                 if !state.borrow_and_update().takes_requests() || state.changed().await.is_err() {

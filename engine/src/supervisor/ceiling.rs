@@ -140,3 +140,34 @@ impl Ceiling {
 pub(super) fn megabytes(bytes: u64) -> u64 {
     bytes.div_ceil(1_000_000)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_stay_below_the_limit_and_come_back() {
+        let ceiling = Ceiling::new(Some(10_000_000), Duration::ZERO);
+        let first = ceiling.try_claim(6_000_000).unwrap();
+        assert!(ceiling.try_claim(5_000_000).is_none());
+        let second = ceiling.try_claim(4_000_000).unwrap();
+        drop(first);
+        assert!(ceiling.try_claim(6_000_000).is_some());
+        drop(second);
+        assert!(ceiling.objection(10_000_000).is_none());
+        assert!(ceiling.objection(10_000_001).unwrap().contains("about 11 MB of memory"));
+        assert!(Ceiling::new(None, Duration::ZERO).try_claim(u64::MAX).is_some());
+    }
+
+    #[tokio::test]
+    async fn who_waits_gets_what_another_gives_back() {
+        let ceiling = Ceiling::new(Some(10), Duration::ZERO);
+        let held = ceiling.try_claim(8).unwrap();
+        let mut waiting = tokio::task::JoinSet::new();
+        let asked = Arc::clone(&ceiling);
+        waiting.spawn(async move { asked.claim(5, "late").await.bytes });
+        tokio::task::yield_now().await;
+        drop(held);
+        assert_eq!(waiting.join_next().await.unwrap().unwrap(), 5);
+    }
+}

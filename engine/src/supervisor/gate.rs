@@ -10,7 +10,6 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::Engine;
 use super::spec::Address;
 
 /// One process that takes requests, or did.
@@ -123,12 +122,12 @@ impl Gate {
     }
 
     /// Lets a request in, if a process is open.
-    pub(super) fn enter(&self, engine: &Arc<Engine>) -> Option<Lease> {
+    pub(super) fn enter(self: &Arc<Gate>) -> Option<Lease> {
         let mut inside = self.inside.lock();
         let run = inside.open.clone()?;
         inside.last_used = Instant::now();
         run.active.send_modify(|active| *active += 1);
-        Some(Lease { engine: Arc::clone(engine), run })
+        Some(Lease { gate: Arc::clone(self), run })
     }
 }
 
@@ -144,7 +143,7 @@ impl Drop for Waiting<'_> {
 /// A request's place in a process: as long as it lives, the process is not stopped on purpose.
 #[derive(Debug)]
 pub struct Lease {
-    engine: Arc<Engine>,
+    gate: Arc<Gate>,
     run: Arc<Run>,
 }
 
@@ -164,7 +163,81 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.engine.gate.inside.lock().last_used = Instant::now();
+        self.gate.inside.lock().last_used = Instant::now();
         self.run.active.send_modify(|active| *active = active.saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    fn run(number: u64) -> Arc<Run> {
+        Arc::new(Run::new(number, Address::Tcp(([127, 0, 0, 1], 9).into())))
+    }
+
+    #[test]
+    fn a_process_in_use_or_waited_for_is_not_closed() {
+        let (gate, first) = (Arc::new(Gate::default()), run(1));
+        assert!(gate.enter().is_none());
+        gate.open(Arc::clone(&first));
+        let lease = gate.enter().unwrap();
+        assert_eq!((lease.number(), first.active()), (1, 1));
+        assert!(!gate.close_if_unused(&first));
+        drop(lease);
+        let waiting = gate.wait();
+        assert!(!gate.close_if_unused(&first));
+        drop(waiting);
+        assert!(gate.close_if_unused(&first) && gate.enter().is_none());
+    }
+
+    #[test]
+    fn requests_of_a_process_that_was_replaced_stay_its_own() {
+        let (gate, first, second) = (Arc::new(Gate::default()), run(1), run(2));
+        gate.open(Arc::clone(&first));
+        let old = gate.enter().unwrap();
+        gate.open(Arc::clone(&second));
+        let new = gate.enter().unwrap();
+        assert_eq!((old.number(), new.number()), (1, 2));
+        drop(new);
+        assert_eq!((first.active(), second.active()), (1, 0));
+    }
+
+    #[test]
+    fn whoever_got_in_is_never_closed_out() {
+        let (gate, over) = (Arc::new(Gate::default()), Arc::new(AtomicBool::new(false)));
+        let entered = Arc::new(AtomicU64::new(0));
+        let asking: Vec<_> = (0..4)
+            .map(|_| {
+                let (gate, over, entered) = (Arc::clone(&gate), Arc::clone(&over), Arc::clone(&entered));
+                std::thread::spawn(move || {
+                    while !over.load(Ordering::Relaxed) {
+                        let Some(lease) = gate.enter() else {
+                            std::thread::yield_now();
+                            continue;
+                        };
+                        entered.fetch_add(1, Ordering::Relaxed);
+                        std::thread::yield_now();
+                        drop(lease);
+                        // Else four such threads would leave no moment without a request.
+                        std::thread::sleep(std::time::Duration::from_micros(200));
+                    }
+                })
+            })
+            .collect();
+        for number in 1..200 {
+            let (run, before) = (run(number), entered.load(Ordering::Relaxed));
+            gate.open(Arc::clone(&run));
+            while entered.load(Ordering::Relaxed) == before {
+                std::thread::yield_now();
+            }
+            while !gate.close_if_unused(&run) {
+                std::thread::yield_now();
+            }
+            assert_eq!(run.active(), 0, "process {number} was closed with a request in it");
+        }
+        over.store(true, Ordering::Relaxed);
+        asking.into_iter().for_each(|thread| thread.join().unwrap());
     }
 }

@@ -68,6 +68,8 @@ pub(super) async fn run(
             }
             reason = watch_over(engine, &run.address, &spec) => {
                 engine.gate.close();
+                // Ending it may take seconds, in which no request should wait for it.
+                engine.set_state(State::Down { reason: reason.clone(), retry_at: Instant::now() });
                 live.worker.kill(engine.name()).await;
                 return died(engine, &live, reason);
             }
