@@ -76,7 +76,7 @@ dashboards: ## every panel and rule on a real Prometheus over a real gateway und
 	@$(MAKE) --no-print-directory test-models
 	@python3 tests/live/dashboards.py --tollgate $(DEBUG) --out $(TARGET)/dashboards $(ARGS)
 
-chaos: ## kill -9 at random moments under load, a hundred times on one ledger (TOLLGATE_KILLS=100)
+chaos: ## kill -9 under load: the gateway a hundred times on one ledger (TOLLGATE_KILLS), a worker fifty times (TOLLGATE_WORKER_KILLS)
 	@$(MAKE) --no-print-directory test-models
 	TOLLGATE_BIN=$(abspath $(DEBUG)) cargo test --locked -p tollgate-tests --test it -- --ignored --nocapture chaos
 

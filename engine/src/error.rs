@@ -44,6 +44,17 @@ pub enum EngineError {
         /// llama.cpp's own last words about it.
         reason: String,
     },
+    /// The weights and the KV memory are more than the machine has.
+    #[error(
+        "it needs about {needed_mb} MB of memory, and this machine has {there_mb} MB; a smaller quantization, --context or \
+         --parallel needs less"
+    )]
+    TooBig {
+        /// Megabytes needed.
+        needed_mb: u64,
+        /// Megabytes there are.
+        there_mb: u64,
+    },
     /// An option has a value that cannot work.
     #[error("{option} = {value} cannot work: {reason}")]
     Option {

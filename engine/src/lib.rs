@@ -6,6 +6,7 @@
 //! the `llama` feature the supervisor and the model files remain.
 
 pub mod error;
+pub mod loading;
 pub mod models;
 pub mod stats;
 pub mod supervisor;

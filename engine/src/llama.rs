@@ -6,6 +6,7 @@
 
 mod context;
 mod interrupt;
+mod loading;
 mod log;
 pub(crate) mod quantize;
 
@@ -14,9 +15,9 @@ pub(crate) use interrupt::Interrupt;
 pub(crate) use llama_cpp_2::token::LlamaToken as Token;
 
 use crate::EngineError;
+use crate::loading::Loading;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
-use llama_cpp_2::model::params::LlamaModelParams;
 use parking_lot::Mutex;
 use std::io::Read;
 use std::path::Path;
@@ -41,17 +42,19 @@ pub(crate) struct Model {
     weights: LlamaModel,
     /// The tokens that end an answer, by number.
     ends: Vec<usize>,
+    /// How contexts are made.
+    loading: Loading,
 }
 
 impl Model {
     /// Loads a GGUF file, memory-mapped. Blocks for as long as the disk needs, or until `interrupt` is raised.
-    pub(crate) fn load(path: &Path, interrupt: &Interrupt) -> Result<Model, EngineError> {
+    pub(crate) fn load(path: &Path, loading: &Loading, interrupt: &Interrupt) -> Result<Model, EngineError> {
         check_magic(path)?;
         let backend = backend()?;
         let _making = MAKING.lock();
         log::forget();
-        let watched = interrupt.clone();
-        let params = LlamaModelParams::default().with_progress_callback(move |_| !watched.raised());
+        let patterns = loading::patterns(loading)?;
+        let params = loading::model_params(loading, &patterns, interrupt);
         let weights = LlamaModel::load_from_file(backend, path, &params).map_err(|error| {
             if interrupt.raised() {
                 return EngineError::Interrupted;
@@ -62,7 +65,7 @@ impl Model {
         let vocab = weights.vocab();
         let ends = (0..weights.n_vocab()).filter(|&token| vocab.is_eog(Token(token)));
         let ends = ends.filter_map(|token| usize::try_from(token).ok()).collect();
-        Ok(Model { weights, ends })
+        Ok(Model { weights, ends, loading: loading.clone() })
     }
 
     /// Makes a context in which sequences are decoded until `interrupt` is raised.
@@ -74,10 +77,13 @@ impl Model {
         let backend = backend()?;
         let _making = MAKING.lock();
         log::forget();
-        let made = self.weights.new_context(backend, options.params(interrupt)).map_err(|error| {
-            let reason = log::last_errors().unwrap_or_else(|| error.to_string());
-            EngineError::ContextRefused { tokens: options.cells(), reason }
-        })?;
+        let made = self
+            .weights
+            .new_context(backend, loading::context_params(&self.loading, options.params(interrupt)))
+            .map_err(|error| {
+                let reason = log::last_errors().unwrap_or_else(|| error.to_string());
+                EngineError::ContextRefused { tokens: options.cells(), reason }
+            })?;
         Ok(Context::new(made, interrupt.clone()))
     }
 

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 
 pub use cache::cache_dir;
 pub use error::ModelError;
-pub use gguf::{GgufFacts, inspect};
+pub use gguf::{GgufFacts, inspect, memory_needed};
 #[cfg(feature = "llama")]
 pub use moe::{MoeOptions, make_moe};
 pub use onnxruntime::{onnxruntime, pull_onnxruntime};

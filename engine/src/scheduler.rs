@@ -18,6 +18,7 @@ pub(crate) use job::{Event, Failure, Finish, FinishReason, Job, Usage};
 pub(crate) use thread::Thread;
 
 use crate::llama::{ContextOptions, DecodeFailure, Interrupt, Model};
+use crate::loading::Loading;
 use crate::{EngineError, Stats};
 use board::Board;
 use job::{Message, Submitted};
@@ -45,6 +46,8 @@ pub(crate) struct SchedulerOptions {
     pub(crate) queue: usize,
     /// Tokens computed in one step at most.
     pub(crate) batch: u32,
+    /// How llama.cpp loads the model.
+    pub(crate) loading: Loading,
 }
 
 /// The way to the scheduler's thread, for as long as its [`Thread`] lives.
@@ -77,7 +80,7 @@ fn run_thread(
     (jobs, inbox): (mpsc::Sender<Message>, mpsc::Receiver<Message>),
     ready: oneshot::Sender<(Scheduler, Arc<Model>)>,
 ) -> Result<(), EngineError> {
-    let model = Arc::new(Model::load(&options.model, interrupt)?);
+    let model = Arc::new(Model::load(&options.model, &options.loading, interrupt)?);
     let per_request = options.context.min(model.trained_context());
     if per_request < options.context {
         tracing::warn!(

@@ -1,76 +1,98 @@
-//! Keeps one engine's worker process running: starts it, waits until it answers, polls its figures, restarts it with
-//! backoff when it dies, and stops it in the end.
+//! Keeps engines running: starts a process when it is due or asked for, waits until it answers, watches it, restarts it
+//! with backoff when it dies, stops it when nobody needs it, and puts a new one in its place without losing a request.
 //!
-//! Invariants: at most one child per [`Engine`] at a time; the child never outlives the supervisor (it is killed on
-//! drop, and exits by itself when the pipe on its stdin closes); nothing here blocks the async runtime. Backoff: a
-//! worker that dies after it was up comes back after 0.1 s, doubling to at most 2 s while it keeps dying within 10 s;
-//! one that never comes up waits 0.1 s doubling to 30 s, and is reported as failed (though still tried) from the
-//! sixth try on.
+//! Invariants: requests reach one process of an [`Engine`] at a time, and a process that is stopped on purpose has no
+//! request in it (`gate`); no child outlives the supervisor (it ends when the pipe on its stdin closes); all engines
+//! together stay below the [`Ceiling`]; nothing here blocks the async runtime. Backoff: a process that dies after it
+//! was up comes back after 0.1 s, doubling to at most 2 s while it keeps dying within 10 s; one that never comes up
+//! waits 0.1 s doubling to 30 s, and is reported as failed (though still tried) from the sixth try on, or at once where
+//! only a person can help.
 
 mod backoff;
+mod ceiling;
 mod child;
+mod gate;
+pub mod keeper;
 mod probe;
+mod run;
+mod spec;
 mod task;
+mod trouble;
 
 use crate::{EngineError, Stats};
-use parking_lot::Mutex;
-use std::path::{Path, PathBuf};
+use gate::Gate;
+use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What to run, and how.
-#[derive(Clone, Debug)]
-pub struct EngineSpec {
-    /// The engine's name in the configuration; also names its socket.
-    pub name: String,
-    /// The program to start: the `tollgate` binary itself.
-    pub exe: PathBuf,
-    /// The GGUF file.
-    pub model: PathBuf,
-    /// Compute threads; `None` lets the worker choose.
-    pub threads: Option<usize>,
-    /// Tokens of context for each request.
-    pub context: u32,
-    /// Requests worked on at once.
-    pub parallel: u32,
-    /// Where the socket goes; made with owner-only access when missing.
-    pub socket_dir: PathBuf,
-}
+pub use ceiling::Ceiling;
+pub use gate::Lease;
+pub use spec::{Address, CommandLine, Embedded, EngineSpec, Program, Start};
+pub use trouble::Trouble;
 
 /// Where an engine is in its life.
 #[derive(Clone, Debug)]
 pub enum State {
-    /// The process runs but does not answer yet (a model is being loaded).
+    /// It is not running because nobody needs it; the next request starts it.
+    Stopped,
+    /// The process runs but does not answer yet (a model is being loaded), or waits for memory.
     Starting {
-        /// When it was started.
+        /// Since when.
         since: Instant,
+        /// Whether requests wait for it, as they do where it was started for one, and not where it crashed.
+        asked: bool,
     },
     /// It answers.
     Up,
+    /// It finishes what it has and ends; the next request starts it again.
+    Draining,
     /// It is not running; another try is planned.
     Down {
-        /// Why, with the worker's last words.
+        /// Why, with the process's last words.
         reason: String,
         /// When the next try is due.
         retry_at: Instant,
     },
-    /// It never came up in several tries, or was stopped. Still tried once in a while unless stopped.
+    /// It never came up in several tries, or was stopped for good. Still tried once in a while unless stopped.
     Failed {
-        /// Why, with the worker's last words.
+        /// Why, with the process's last words.
         reason: String,
     },
 }
 
 impl State {
+    /// One word for it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            State::Stopped => "stopped",
+            State::Starting { .. } => "starting",
+            State::Up => "up",
+            State::Draining => "draining",
+            State::Down { .. } => "down",
+            State::Failed { .. } => "failed",
+        }
+    }
+
+    /// Whether a request may be sent: it is answered, or waits for a process that is expected to come.
+    #[must_use]
+    pub fn takes_requests(&self) -> bool {
+        match self {
+            State::Stopped | State::Up | State::Draining => true,
+            State::Starting { asked, .. } => *asked,
+            State::Down { .. } | State::Failed { .. } => false,
+        }
+    }
+
     /// One line about the state for messages.
     fn describe(&self) -> String {
         match self {
-            State::Starting { since } => format!("starting for {:.1} s", since.elapsed().as_secs_f64()),
-            State::Up => "up".to_owned(),
+            State::Starting { since, .. } => format!("starting for {:.1} s", since.elapsed().as_secs_f64()),
             State::Down { reason, .. } | State::Failed { reason } => reason.clone(),
+            other => other.word().to_owned(),
         }
     }
 }
@@ -78,40 +100,60 @@ impl State {
 /// A supervised engine. Cheap to share; the work is done by a task in the caller's [`JoinSet`].
 #[derive(Debug)]
 pub struct Engine {
-    spec: EngineSpec,
-    socket: PathBuf,
+    name: String,
+    spec: RwLock<Arc<EngineSpec>>,
+    ceiling: Arc<Ceiling>,
+    gate: Arc<Gate>,
     state: watch::Sender<State>,
     stop: watch::Sender<bool>,
     stopped: watch::Sender<bool>,
+    /// Number of the process last started.
+    number: AtomicU64,
+    /// Number of the process that should make room.
+    evict: watch::Sender<u64>,
+    /// Counts up with every change of the spec.
+    replaced: watch::Sender<u64>,
     restarts: AtomicU64,
+    /// How long the last start took, milliseconds; 0 = not measured.
+    load_ms: AtomicU64,
     stats: Mutex<Stats>,
 }
 
 impl Engine {
-    /// Starts supervising; returns at once. The task ends after [`Engine::stop`], and killing it kills the worker.
-    pub fn start(spec: EngineSpec, tasks: &mut JoinSet<()>) -> Arc<Engine> {
-        let socket = spec.socket_dir.join(format!("{}.sock", child::socket_name(&spec.name)));
+    /// Starts supervising; returns at once. The task ends after [`Engine::stop`], and killing it kills the process.
+    pub fn start(spec: EngineSpec, ceiling: &Arc<Ceiling>, tasks: &mut JoinSet<()>) -> Arc<Engine> {
+        let first = match spec.start {
+            Start::Boot => State::Starting { since: Instant::now(), asked: false },
+            Start::Demand => State::Stopped,
+        };
         let engine = Arc::new(Engine {
-            socket,
-            spec,
-            state: watch::Sender::new(State::Starting { since: Instant::now() }),
+            name: spec.name.clone(),
+            spec: RwLock::new(Arc::new(spec)),
+            ceiling: Arc::clone(ceiling),
+            gate: Arc::default(),
+            state: watch::Sender::new(first),
             stop: watch::Sender::new(false),
             stopped: watch::Sender::new(false),
+            number: AtomicU64::new(0),
+            evict: watch::Sender::new(0),
+            replaced: watch::Sender::new(0),
             restarts: AtomicU64::new(0),
+            load_ms: AtomicU64::new(0),
             stats: Mutex::new(Stats::default()),
         });
+        ceiling.register(&engine);
         tasks.spawn(task::supervise(Arc::clone(&engine)));
         engine
     }
 
     /// The engine's name in the configuration.
     pub fn name(&self) -> &str {
-        &self.spec.name
+        &self.name
     }
 
-    /// The Unix socket on which the worker answers while it is up.
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    /// What it runs, or will run at the next start.
+    pub fn spec(&self) -> Arc<EngineSpec> {
+        Arc::clone(&self.spec.read())
     }
 
     /// Where the engine is in its life.
@@ -119,19 +161,76 @@ impl Engine {
         self.state.borrow().clone()
     }
 
-    /// Whether the worker answers.
-    pub fn up(&self) -> bool {
-        matches!(*self.state.borrow(), State::Up)
+    /// Whether a request may be sent to it.
+    pub fn takes_requests(&self) -> bool {
+        self.state.borrow().takes_requests()
     }
 
-    /// How often the worker was started again after its first start.
+    /// How often the process was started again after it had died.
     pub fn restarts(&self) -> u64 {
         self.restarts.load(Ordering::Relaxed)
     }
 
-    /// The figures last polled; all zero while the engine is down.
+    /// The figures last polled; while the engine is not up, the speeds alone are kept.
     pub fn stats(&self) -> Stats {
         *self.stats.lock()
+    }
+
+    /// The number of the process last started; each has another one.
+    pub fn number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// Where the process answers that takes requests now. A request needs a [`Lease`]; this is for looking at it.
+    pub fn address(&self) -> Option<Address> {
+        self.gate.run().map(|run| run.address.clone())
+    }
+
+    /// How long a request would wait for the engine to be ready.
+    pub fn ready_in(&self) -> Duration {
+        let spec = self.spec();
+        let load = match self.load_ms.load(Ordering::Relaxed) {
+            0 => spec.guessed_load(),
+            measured => Duration::from_millis(measured),
+        };
+        let room = || self.ceiling.expected_wait(spec.memory_bytes, &self.name);
+        match &*self.state.borrow() {
+            State::Up => Duration::ZERO,
+            State::Starting { since, .. } => load.saturating_sub(since.elapsed()) + room(),
+            _ => load + room(),
+        }
+    }
+
+    /// Lets a request in: at once while the engine is up; else, where it is started by requests, after waiting for it.
+    ///
+    /// # Errors
+    /// [`EngineError::NotReady`] when it is down, or was not ready in the time that its start may take.
+    pub async fn enter(&self) -> Result<Lease, EngineError> {
+        if let Some(lease) = self.gate.enter() {
+            return Ok(lease);
+        }
+        let began = Instant::now();
+        let mut state = self.state.subscribe();
+        let _waiting = self.gate.wait();
+        let came = async {
+            loop {
+                if let Some(lease) = self.gate.enter() {
+                    return Some(lease);
+                }
+                if !state.borrow_and_update().takes_requests() || state.changed().await.is_err() {
+                    return None;
+                }
+            }
+        };
+        match tokio::time::timeout(self.spec().ready_timeout, came).await {
+            Ok(Some(lease)) => Ok(lease),
+            Ok(None) | Err(_) => Err(self.not_ready(began)),
+        }
+    }
+
+    fn not_ready(&self, began: Instant) -> EngineError {
+        let reason = self.state.borrow().describe();
+        EngineError::NotReady { name: self.name.clone(), waited: began.elapsed(), reason }
     }
 
     /// Waits until the engine answers.
@@ -139,28 +238,51 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NotReady`] when `timeout` passes first, or as soon as the engine is reported as failed.
     pub async fn ready(&self, timeout: Duration) -> Result<(), EngineError> {
-        let begun = Instant::now();
+        let began = Instant::now();
         let mut state = self.state.subscribe();
         let settled = state.wait_for(|s| matches!(s, State::Up | State::Failed { .. }));
-        let reason = match tokio::time::timeout(timeout, settled).await {
-            Ok(Ok(state)) if matches!(*state, State::Up) => return Ok(()),
-            Ok(Ok(state)) => state.describe(),
-            Ok(Err(_)) | Err(_) => self.state.borrow().describe(),
-        };
-        Err(EngineError::NotReady { name: self.spec.name.clone(), waited: begun.elapsed(), reason })
+        let up = matches!(tokio::time::timeout(timeout, settled).await, Ok(Ok(s)) if matches!(*s, State::Up));
+        if up { Ok(()) } else { Err(self.not_ready(began)) }
     }
 
-    /// Stops the worker and waits until it is gone: first by closing its stdin, after a grace by force.
-    pub async fn stop(&self) {
+    /// Runs something else from now on. A process that is up goes on until the new one answers, if both fit into memory;
+    /// else it ends first, and requests wait. A new one that does not start leaves the old one in its place.
+    pub fn replace(&self, spec: EngineSpec) {
+        *self.spec.write() = Arc::new(spec);
+        self.replaced.send_modify(|times| *times += 1);
+    }
+
+    /// Tells the process to end as [`Engine::stop`] does, without waiting.
+    pub fn begin_stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Stops the process and waits until it is gone: first by closing its stdin, after a grace by force.
+    pub async fn stop(&self) {
+        self.begin_stop();
         let mut stopped = self.stopped.subscribe();
         // An error means the task was aborted, and with it the child.
         drop(stopped.wait_for(|gone| *gone).await);
     }
 
+    fn evict(&self) {
+        self.evict.send_replace(self.number.load(Ordering::Relaxed));
+    }
+
+    /// Whether its memory will be given back without anybody asking again.
+    fn leaving(&self) -> bool {
+        let evicted = *self.evict.borrow() == self.number.load(Ordering::Relaxed);
+        match *self.state.borrow() {
+            State::Draining => true,
+            State::Up => evicted,
+            _ => false,
+        }
+    }
+
     fn set_state(&self, state: State) {
         if !matches!(state, State::Up) {
-            *self.stats.lock() = Stats::default();
+            let mut stats = self.stats.lock();
+            *stats = Stats { active: 0, queue_depth: 0, kv_used_ratio: 0.0, ..*stats };
         }
         self.state.send_replace(state);
     }

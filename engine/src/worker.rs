@@ -6,6 +6,7 @@
 
 mod lifeline;
 mod listener;
+mod memory;
 mod options;
 
 pub use options::{DEFAULT_CONTEXT, DEFAULT_DRAIN, DEFAULT_PARALLEL, DEFAULT_QUEUE, WorkerOptions};
@@ -53,10 +54,12 @@ impl Worker {
     /// Checks the options and listens.
     ///
     /// # Errors
-    /// [`EngineError::Option`] for a value that cannot work, [`EngineError::Listen`] when the address cannot be had.
+    /// [`EngineError::Option`] for a value that cannot work, [`EngineError::Listen`] when the address cannot be had,
+    /// [`EngineError::TooBig`] for a model beyond the machine's memory.
     pub async fn bind(options: WorkerOptions) -> Result<Worker, EngineError> {
         options.check()?;
         let listener = Listener::bind(&Address::parse(&options.listen)?).await?;
+        memory::fits(&options)?;
         Ok(Worker { options, listener })
     }
 
@@ -107,6 +110,7 @@ fn scheduler_options(options: &WorkerOptions) -> SchedulerOptions {
         parallel: options.parallel,
         queue: options.queue as usize,
         batch: BATCH,
+        loading: options.loading.clone(),
     }
 }
 

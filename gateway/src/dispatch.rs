@@ -6,14 +6,13 @@ use bytes::Bytes;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use tollgate_router::Decision;
 
 use crate::app::App;
 use crate::booking::Booking;
 use crate::plan::Plan;
 use crate::request::Ask;
-use crate::upstream::{Failure, Upstream};
+use crate::upstream::{Arriving, Failure, Upstream};
 use crate::wind_down::WindDown;
 use crate::wire::error::Fault;
 use crate::wire::openai::{Answer as Whole, Chat, Wanted};
@@ -70,7 +69,7 @@ pub struct Begun {
     /// Read already, in order.
     pub held: Vec<Bytes>,
     /// The rest.
-    pub rest: Incoming,
+    pub rest: Arriving,
 }
 
 /// Sends the request to the candidates in turn until one answers.
@@ -152,7 +151,7 @@ pub(crate) async fn attempt(
 /// # Errors
 /// [`Failure`] naming the engine.
 pub(crate) async fn read_whole(
-    response: Response<Incoming>,
+    response: Response<Arriving>,
     upstream: &Upstream,
     wait: Duration,
 ) -> Result<Bytes, Failure> {

@@ -37,6 +37,7 @@ pub mod wire;
 
 // The assembly around it: files, ledger, keys, metrics, the command line.
 pub mod config;
+pub mod engines;
 pub mod keys;
 pub mod labels;
 pub mod learn;

@@ -101,6 +101,15 @@ impl<'a> Plan<'a> {
         let price = self.price_of_money();
         let decided = decide(&self.ask.policy, catalog, &live, &self.score, &self.facts(1.0), &needs, price);
         let mut decision = decided.map_err(|mut none| {
+            // The router knows that an engine is down; what is wrong with it is known here.
+            for (verdict, upstream) in none.verdicts.iter_mut().zip(&self.app.upstreams) {
+                if let Some(why) = &mut verdict.refused
+                    && why.ends_with(" is down")
+                    && let Some(trouble) = upstream.trouble()
+                {
+                    *why = format!("engine {} {trouble}", upstream.name());
+                }
+            }
             // Of a model asked for by name only its own trouble is news.
             if let Some(pinned) = &self.ask.pinned {
                 none.verdicts.retain(|verdict| verdict.model == *pinned);

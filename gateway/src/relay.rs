@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use tollgate_policies::Usage;
 
@@ -20,7 +19,7 @@ use crate::dispatch::Begun;
 use crate::layer::admit::Seat;
 use crate::learn::Shadow;
 use crate::ledger::ReceiptStatus;
-use crate::upstream::Failure;
+use crate::upstream::{Arriving, Failure};
 use crate::wire::error::{Fault, Notice};
 use crate::wire::openai::sse_error;
 use crate::wire::sse::{Frames, Meter, Priced};
@@ -34,7 +33,7 @@ type Settling = Pin<Box<dyn Future<Output = Result<Settled, Fault>> + Send + Syn
 
 /// A stream between an engine and a client.
 pub struct Relay {
-    upstream: Incoming,
+    upstream: Arriving,
     /// What came of it before it was relayed.
     held: std::vec::IntoIter<Bytes>,
     frames: Frames,

@@ -1,5 +1,6 @@
 //! Paths: which function answers a call.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -62,6 +63,8 @@ struct Health {
 struct Readiness {
     status: &'static str,
     waiting_for: Vec<String>,
+    /// The state of every engine; `stopped` is no fault.
+    engines: BTreeMap<String, &'static str>,
 }
 
 /// Ready when the workers have begun, some model can answer and the ledger can be written: a gateway that loses one
@@ -89,7 +92,9 @@ fn readiness(app: &App) -> Response<Body> {
     }
     let (code, status) =
         if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
-    json(code, &Readiness { status, waiting_for })
+    let engines =
+        app.upstreams.iter().map(|upstream| (upstream.name().to_owned(), upstream.state())).collect();
+    json(code, &Readiness { status, waiting_for, engines })
 }
 
 #[derive(Serialize)]

@@ -2,7 +2,7 @@
 //!
 //! Up: ledger, keys, classifier, engines, policies, socket; down: requests drain, engines stop, the ledger closes
 //! last, so that every receipt is written. Policies, the calibration and keys are looked at each second and at
-//! SIGHUP; a wrong file is told and changes nothing.
+//! SIGHUP, engines at SIGHUP; a wrong file is told and changes nothing.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,13 +14,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tollgate_engine::models::{self, ModelError};
-use tollgate_engine::supervisor::{Engine as Worker, EngineSpec};
 use tollgate_policies::Budgets;
 use tollgate_router::{RouterError, Scorer};
 
 use crate::app::{App, Limits, Parts, budgets_of};
 use crate::config::policies::stamp;
-use crate::config::{Config, ConfigError, EngineKind, calibrate, catalog, keeps_promises, recalibrate};
+use crate::config::{Config, ConfigError, calibrate, catalog, keeps_promises, recalibrate};
+use crate::engines::{self, Engines};
 use crate::keys::{KeyError, KeyStore, Keys};
 use crate::learn::{Lessons, ask_twice};
 use crate::leases::Leases;
@@ -29,7 +29,7 @@ use crate::metrics::Metrics;
 use crate::pacing::Pacing;
 use crate::retention::Retention;
 use crate::server::serve_http;
-use crate::upstream::{Timeouts, Upstream, UpstreamError};
+use crate::upstream::UpstreamError;
 use crate::warnings::{Warnings, Webhook};
 
 /// How often policy files and keys are looked at.
@@ -105,12 +105,7 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
     }
     keeps_promises(&scorer.tolerance(), &policies)?;
     // Model files before the ledger: a start that cannot work writes nothing.
-    for engine in &config.engines {
-        if let EngineKind::Embedded(embedded) = &engine.kind {
-            // Its worker would find out too, and be started again and again.
-            models::inspect(&models::resolve(&embedded.model)?)?;
-        }
-    }
+    engines::check(config)?;
     let location = config.ledger()?;
     let (ledger, recovery) = apart(|| Ledger::open(&location))?;
     let keys = Arc::new(Keys::new(config.server.effective_auth()));
@@ -122,12 +117,12 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
     let budgets = Budgets::new(budgets_of(&policies));
     let leases = ledger.lessor().map(|lessor| Leases::start(lessor, &budgets)).transpose()?;
     let mut tasks = JoinSet::new();
-    let (engines, workers) = engines(config, &mut tasks)?;
+    let engines = Arc::new(Engines::start(config, &mut tasks)?);
     let (lessons, to_ask) = Lessons::new();
     tasks.spawn(ask_twice(to_ask));
     let app = App::new(Parts {
         catalog: catalog(&config.models, &policies.default.baseline),
-        engines,
+        engines: engines.upstreams.clone(),
         scorer,
         policies,
         ledger: ledger.clone(),
@@ -152,6 +147,7 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
     let watch = Watch {
         app: Arc::clone(&app),
         config: config.clone(),
+        engines: Arc::clone(&engines),
         keys,
         store: Arc::new(Mutex::new(store)),
         reading: JoinSet::new(),
@@ -164,9 +160,7 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
     tracing::info!(%address, models = app.catalog.models().len(), ledger = %location, "serving");
     ready(address);
     serve_http(listener, Arc::clone(&app), asked_to_stop(), config.server.drain_timeout).await?;
-    for worker in &workers {
-        worker.stop().await;
-    }
+    engines.stop().await;
     tasks.shutdown().await;
     ledger.close().await?;
     if let Some(leases) = &app.leases {
@@ -217,47 +211,6 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-type Engines = (Vec<Arc<Upstream>>, Vec<Arc<Worker>>);
-
-/// Starts the embedded engines and sets up the clients of all.
-fn engines(config: &Config, tasks: &mut JoinSet<()>) -> Result<Engines, ServeError> {
-    let timeouts = Timeouts {
-        connect: config.server.connect_timeout,
-        first_byte: config.server.first_byte_timeout,
-        idle: config.server.idle_timeout,
-    };
-    let (mut upstreams, mut workers) = (Vec::new(), Vec::new());
-    for engine in &config.engines {
-        let upstream = match &engine.kind {
-            EngineKind::OpenAi(server) => {
-                let key = server.api_key.as_ref().map(|key| key.fetch(Path::new("."))).transpose()?;
-                Upstream::openai(
-                    &engine.name,
-                    &server.base_url,
-                    key.as_ref().map(|key| key.reveal()),
-                    timeouts,
-                )?
-            }
-            EngineKind::Embedded(embedded) => {
-                let spec = EngineSpec {
-                    name: engine.name.clone(),
-                    exe: std::env::current_exe()?,
-                    model: models::resolve(&embedded.model)?,
-                    threads: embedded.threads,
-                    context: embedded.context,
-                    parallel: embedded.parallel,
-                    socket_dir: config.data_dir.join("engines"),
-                };
-                let worker = Worker::start(spec, tasks);
-                workers.push(Arc::clone(&worker));
-                Upstream::embedded(worker, timeouts)
-            }
-        };
-        upstreams.push(Arc::new(upstream));
-    }
-    Ok((upstreams, workers))
-}
-
 /// Puts the limits in force on record, for `ledger verify`.
 async fn record_limits(app: &App) {
     for (budget, limit) in app.budgets.limits() {
@@ -285,6 +238,7 @@ pub async fn asked_to_stop() {
 struct Watch {
     app: Arc<App>,
     config: Config,
+    engines: Arc<Engines>,
     keys: Arc<Keys>,
     store: Arc<Mutex<KeyStore>>,
     /// The keys being read again.
@@ -317,6 +271,9 @@ impl Watch {
                 _ = hangup.recv() => true,
                 () = tokio::time::sleep(LOOK) => false,
             };
+            if asked {
+                self.engines.reload(&self.config);
+            }
             // Small local files, once a second: not worth a thread, and off the request path.
             let now = self.config.policies.stamps();
             if asked || now != seen {

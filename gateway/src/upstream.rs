@@ -4,12 +4,14 @@
 //! comes out. Nothing is retried here; falling back to another model is the request path's business. Sockets
 //! have TCP_NODELAY; connecting, the first byte and every pause after it have their own limits.
 
+mod arriving;
 mod breaker;
 mod failure;
 mod health;
+mod probe;
+mod scrape;
 mod unix;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,18 +19,20 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{HeaderName, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tollgate_engine::supervisor::Engine;
+use tollgate_engine::EngineError;
+use tollgate_engine::supervisor::{Address, Engine, Lease, State, Trouble};
 
+pub use arriving::Arriving;
 pub use failure::Failure;
 
 use crate::lanes::PerLane;
 
 use breaker::Breaker;
+use probe::Probe;
 use unix::UnixConnector;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -36,6 +40,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ERROR_BODY: usize = 64 * 1024;
 /// How long an unused connection is kept for the next request.
 const KEEP_IDLE: Duration = Duration::from_secs(60);
+/// Between two looks at the figures of a server that was started by command.
+const PROBE_COMMAND: Duration = Duration::from_secs(2);
 
 /// How long to wait for an engine, at most.
 #[derive(Debug, Clone, Copy)]
@@ -80,21 +86,33 @@ pub enum UpstreamError {
 pub struct Upstream {
     name: String,
     link: Link,
-    chat: Uri,
+    target: Target,
     authorization: Option<HeaderValue>,
     timeouts: Timeouts,
     breaker: Breaker,
-    worker: Option<Arc<Engine>>,
+    /// What is found out by asking it, if it is asked.
+    probe: Option<Probe>,
 }
+
+type OverTcp = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 #[derive(Debug)]
 enum Link {
-    Tcp(PerLane<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>),
+    Tcp(PerLane<OverTcp>),
     Unix(PerLane<Client<UnixConnector, Full<Bytes>>>),
 }
 
+/// Where requests go.
+#[derive(Debug)]
+enum Target {
+    /// Always to the same place.
+    Fixed(Uri),
+    /// To the process that is up, started if need be.
+    Process(Arc<Engine>),
+}
+
 impl Upstream {
-    /// A server of the OpenAI dialect; `base_url` ends in `/v1` or the like, without a slash.
+    /// A server of the OpenAI dialect that runs already; `base_url` ends in `/v1` or the like, without a slash.
     ///
     /// # Errors
     /// [`UpstreamError`] naming the engine.
@@ -102,43 +120,66 @@ impl Upstream {
         name: &str,
         base_url: &str,
         api_key: Option<&str>,
+        probe: Option<Duration>,
         timeouts: Timeouts,
     ) -> Result<Upstream, UpstreamError> {
         let engine = name.to_owned();
         let chat: Uri = format!("{base_url}/chat/completions")
             .parse()
             .map_err(|_| UpstreamError::Url { engine: engine.clone(), url: base_url.to_owned() })?;
-        let authorization = match api_key {
-            None => None,
-            Some(key) => Some(bearer(key).ok_or(UpstreamError::Key { engine: engine.clone() })?),
-        };
-        let tls = connector(timeouts.connect)
-            .map_err(|source| UpstreamError::Certificates { engine: engine.clone(), source })?;
-        let link = Link::Tcp(pool(tls));
         Ok(Upstream {
-            name: engine,
-            link,
-            chat,
-            authorization,
+            link: Link::Tcp(pool(tls(name, timeouts)?)),
+            target: Target::Fixed(chat),
+            authorization: authorization(name, api_key)?,
             timeouts,
             breaker: Breaker::default(),
-            worker: None,
+            probe: probe.map(|every| Probe::new(Some(base_url), every)),
+            name: engine,
         })
     }
 
-    /// A worker that Tollgate supervises.
+    /// A llama.cpp worker that Tollgate supervises.
     #[must_use]
     pub fn embedded(worker: Arc<Engine>, timeouts: Timeouts) -> Upstream {
-        let link = Link::Unix(pool(UnixConnector::new(Path::new(worker.socket()))));
+        let place = Arc::clone(&worker);
         Upstream {
             name: worker.name().to_owned(),
-            link,
-            // The authority is only for the Host header; the connector knows the socket.
-            chat: Uri::from_static("http://worker/v1/chat/completions"),
+            link: Link::Unix(pool(UnixConnector::new(move |number| place.spec().socket(number)))),
+            target: Target::Process(worker),
             authorization: None,
             timeouts,
             breaker: Breaker::default(),
-            worker: Some(worker),
+            probe: None,
+        }
+    }
+
+    /// Another server that Tollgate supervises.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] naming the engine.
+    pub fn command(
+        worker: Arc<Engine>,
+        api_key: Option<&str>,
+        timeouts: Timeouts,
+    ) -> Result<Upstream, UpstreamError> {
+        let name = worker.name().to_owned();
+        Ok(Upstream {
+            link: Link::Tcp(pool(tls(&name, timeouts)?)),
+            authorization: authorization(&name, api_key)?,
+            target: Target::Process(worker),
+            timeouts,
+            breaker: Breaker::default(),
+            probe: Some(Probe::new(None, PROBE_COMMAND)),
+            name,
+        })
+    }
+
+    /// The process behind it, if it is one of Tollgate's.
+    #[must_use]
+    pub fn worker(&self) -> Option<&Arc<Engine>> {
+        match &self.target {
+            Target::Fixed(_) => None,
+            Target::Process(worker) => Some(worker),
         }
     }
 
@@ -154,12 +195,14 @@ impl Upstream {
         self.timeouts.idle
     }
 
-    /// Sends a chat body and waits for the answer's head.
+    /// Sends a chat body and waits for the answer's head; an engine that is started by requests is waited for first.
     ///
     /// # Errors
     /// [`Failure`]: what went wrong, and whether another model may be tried.
-    pub async fn chat(&self, body: Bytes, request_id: &str) -> Result<Response<Incoming>, Failure> {
-        let mut request = Request::post(self.chat.clone()).header(CONTENT_TYPE, "application/json");
+    pub async fn chat(&self, body: Bytes, request_id: &str) -> Result<Response<Arriving>, Failure> {
+        let (chat, lease) = self.enter().await?;
+        let process = lease.as_ref().map_or(0, Lease::number);
+        let mut request = Request::post(chat).header(CONTENT_TYPE, "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
@@ -176,11 +219,42 @@ impl Upstream {
         let outcome = match tokio::time::timeout(self.timeouts.first_byte, sent).await {
             Err(_) => Err(Failure::Slow { engine: self.name.clone(), waited: self.timeouts.first_byte }),
             Ok(Err(error)) => Err(self.no_answer(&error)),
-            Ok(Ok(response)) if response.status().is_success() => Ok(response),
-            Ok(Ok(response)) => Err(self.refused(response).await),
+            Ok(Ok(response)) => {
+                let response = response.map(|body| Arriving::new(body, lease));
+                if response.status().is_success() { Ok(response) } else { Err(self.refused(response).await) }
+            }
         };
-        self.breaker.record(outcome.as_ref().map(|_| ()).map_err(Failure::is_of_engine));
+        self.breaker.record(process, outcome.as_ref().map(|_| ()).map_err(Failure::is_of_engine));
         outcome
+    }
+
+    /// Where the request goes, and its place in the process that takes it.
+    async fn enter(&self) -> Result<(Uri, Option<Lease>), Failure> {
+        let worker = match &self.target {
+            Target::Fixed(chat) => return Ok((chat.clone(), None)),
+            Target::Process(worker) => worker,
+        };
+        let lease = worker.enter().await.map_err(|error| self.not_ready(worker, &error))?;
+        // Another authority for every process, so that no connection to an earlier one is used again.
+        let authority = match lease.address() {
+            Address::Unix(_) => unix::authority(lease.number()),
+            Address::Tcp(address) => address.to_string(),
+        };
+        let chat = Uri::builder().scheme("http").authority(authority).path_and_query("/v1/chat/completions");
+        let chat = chat.build().map_err(|_| Failure::Unreachable { engine: self.name.clone() })?;
+        Ok((chat, Some(lease)))
+    }
+
+    fn not_ready(&self, worker: &Engine, error: &EngineError) -> Failure {
+        tracing::warn!(engine = self.name, %error, "the engine is not ready for a request");
+        let why = match worker.state() {
+            State::Down { reason, .. } | State::Failed { reason } => match Trouble::of(&reason) {
+                Trouble::Other => "it is down and will be started again",
+                trouble => trouble.public(),
+            },
+            _ => "it is being started",
+        };
+        Failure::NotReady { engine: self.name.clone(), why }
     }
 
     fn no_answer(&self, error: &hyper_util::client::legacy::Error) -> Failure {
@@ -200,7 +274,7 @@ impl Upstream {
     }
 
     /// Reads why an engine refused: its words go to the client only where the request is what it refused.
-    async fn refused(&self, response: Response<Incoming>) -> Failure {
+    async fn refused(&self, response: Response<Arriving>) -> Failure {
         let status = response.status();
         let reading = Limited::new(response.into_body(), ERROR_BODY).collect();
         let body = match tokio::time::timeout(self.timeouts.idle, reading).await {
@@ -229,6 +303,16 @@ pub(crate) fn connector(patience: Duration) -> std::io::Result<HttpsConnector<Ht
     tcp.enforce_http(false);
     let tls = HttpsConnectorBuilder::new().with_native_roots()?;
     Ok(tls.https_or_http().enable_http1().wrap_connector(tcp))
+}
+
+fn tls(engine: &str, timeouts: Timeouts) -> Result<HttpsConnector<HttpConnector>, UpstreamError> {
+    connector(timeouts.connect)
+        .map_err(|source| UpstreamError::Certificates { engine: engine.to_owned(), source })
+}
+
+fn authorization(engine: &str, api_key: Option<&str>) -> Result<Option<HeaderValue>, UpstreamError> {
+    let Some(key) = api_key else { return Ok(None) };
+    bearer(key).map(Some).ok_or_else(|| UpstreamError::Key { engine: engine.to_owned() })
 }
 
 fn bearer(key: &str) -> Option<HeaderValue> {

@@ -82,11 +82,20 @@ pub struct Live {
     pub prompt_tokens_per_second: f64,
     /// Requests it answers at the same time; 0 = not known, taken as one.
     pub slots: u32,
+    /// Until it is ready for the first request, milliseconds; above 0 where it is started by that request.
+    pub ready_ms: u64,
 }
 
 impl Default for Live {
     /// Up, idle, and not measured yet.
     fn default() -> Live {
-        Live { up: true, queue_depth: 0, tokens_per_second: 0.0, prompt_tokens_per_second: 0.0, slots: 1 }
+        Live {
+            up: true,
+            queue_depth: 0,
+            tokens_per_second: 0.0,
+            prompt_tokens_per_second: 0.0,
+            slots: 1,
+            ready_ms: 0,
+        }
     }
 }

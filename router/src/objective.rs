@@ -109,7 +109,8 @@ impl Pace {
             / speed(live.prompt_tokens_per_second, UNMEASURED_PROMPT_TOKENS_PER_SECOND);
         // Those who wait are taken for requests like this one, served `slots` at a time.
         let service_ms = prompt_ms + token_ms * length.median;
-        let wait_ms = f64::from(live.queue_depth) / f64::from(live.slots.max(1)) * service_ms;
+        let queued_ms = f64::from(live.queue_depth) / f64::from(live.slots.max(1)) * service_ms;
+        let wait_ms = live.ready_ms as f64 + queued_ms;
         Pace { wait_ms, prompt_ms, token_ms }
     }
 
@@ -230,6 +231,17 @@ mod tests {
         let busy = Live { queue_depth: 4, slots: 2, ..idle };
         let (idle, busy) = (Pace::of(&idle, 100, &length), Pace::of(&busy, 100, &length));
         assert!((busy.latency_ms(100) - idle.latency_ms(100) - 2.0 * 2_100.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn an_engine_that_must_be_started_is_late_by_that() {
+        let length = AnswerLength::of(&score(0.5, 0.5));
+        let up = Live { tokens_per_second: 50.0, prompt_tokens_per_second: 1000.0, ..Live::default() };
+        let stopped = Live { ready_ms: 5_000, ..up };
+        let (up, stopped) = (Pace::of(&up, 100, &length), Pace::of(&stopped, 100, &length));
+        assert!((stopped.first_token_ms() - up.first_token_ms() - 5_000.0).abs() < 1e-6);
+        assert!(stopped.p_late(Some(6_000), &length, 10_000) > up.p_late(Some(6_000), &length, 10_000));
+        assert_eq!(stopped.engine_us(10), up.engine_us(10), "a start is not the request's work");
     }
 
     proptest! {

@@ -95,3 +95,10 @@ async fn a_hundred_kills_lose_nothing() {
         found.len()
     );
 }
+
+#[tokio::test]
+#[ignore = "minutes: make chaos"]
+async fn fifty_kills_of_a_worker_leave_nothing_undone() {
+    let kills = std::env::var("TOLLGATE_WORKER_KILLS").ok().and_then(|count| count.parse().ok());
+    crate::worker::kills_leave_nothing_undone(kills.unwrap_or(50)).await;
+}

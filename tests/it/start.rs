@@ -83,18 +83,6 @@ async fn missing_files_are_named_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_model_file_that_is_none_stops_the_start() {
-    let home = home();
-    home.write("notes.gguf", "hello, these are notes and no weights");
-    let engine = "\n[[engine]]\nname = \"local\"\nkind = \"embedded\"\nmodel = \"notes.gguf\"\n[[model]]\nname = \"local\"\nengine = \"local\"\nprice = { input = 1, output = 1 }\n";
-    let text = config("http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1", SMALL_PRICE, "") + engine;
-    home.write("tollgate.toml", &text);
-    let said = refused(&home, &[]).await.said();
-    assert!(said.contains("notes.gguf") && said.contains("not a GGUF file"), "{said}");
-    assert!(files(&home).is_empty(), "nothing is written by a start that cannot work: {:?}", files(&home));
-}
-
-#[tokio::test]
 async fn a_missing_onnx_runtime_is_called_by_its_name() {
     let home = home();
     let mut command = home.command(&["serve", "--config", "tollgate.toml", "--data-dir", "data"]);

@@ -1,14 +1,15 @@
 //! Worker processes under stress: killed in the middle of many streams, and told to end at any moment.
+#![expect(clippy::print_stdout, reason = "fifty kills are reported as they go")]
 
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::process::Child;
 use tokio::task::JoinSet;
 use tollgate_tests::client::{Client, Stream, Transcript};
-use tollgate_tests::gateway::send;
+use tollgate_tests::gateway::{Gateway, send};
 use tollgate_tests::home::Home;
 use tollgate_tests::parts::MODELS;
 use tollgate_tests::within;
@@ -44,15 +45,13 @@ impl Ended {
     }
 }
 
-#[tokio::test]
-async fn a_worker_killed_under_sixteen_streams_leaves_nothing_undone() {
-    let home = Home::new(&config());
-    let policy = POLICY.to_owned() + &budget("purse", "\"global\"", "1.00", "reject");
-    home.write("policies/default.toml", &policy);
-    let gateway = home.serve().await;
-    ready(&gateway).await;
-    let client = gateway.client().with("x-tollgate-tags", "tier=any");
-
+/// Kills the worker under sixteen streams and sees every one of them answered; the requests with their outcomes, and how long
+/// the worker was away, its loading included.
+async fn kill_once(
+    gateway: &Gateway,
+    client: &Client,
+    kill: usize,
+) -> (Vec<(String, &'static str)>, Duration) {
     // Two streams have begun and hold the worker's slots; fourteen wait for their first byte.
     let mut begun = Vec::new();
     for _ in 0..2 {
@@ -70,41 +69,80 @@ async fn a_worker_killed_under_sixteen_streams_leaves_nothing_undone() {
         (metrics.sum("tollgate_engine_queue_depth", &[("engine", "moe")]) - 14.0).abs() < 0.5
     };
     gateway.metrics_reach("fourteen requests in the worker's queue", queued).await;
-    let killed = worker_of(&gateway, MODELS[1]);
+    let killed = worker_of(gateway, MODELS[1]);
+    let died = Instant::now();
     send(killed, Signal::KILL);
-
-    let mut ids = Vec::new();
-    for stream in begun {
-        let ended = Ended::of(stream).await;
-        let errors = ended.errors();
-        assert_eq!(errors.len(), 1, "{:?}", ended.transcript.events);
-        assert_eq!(errors[0]["code"], "upstream_broken");
-        assert!(ended.transcript.done() && ended.transcript.ended, "a cut stream ends as a whole one does");
-        ids.push((ended.id, "error"));
-    }
-    while let Some(ended) = within("the answers", waiting.join_next()).await {
-        let ended = ended.expect("no stream panics");
-        assert_eq!(ended.model, "large", "no byte had come: another model answers");
-        assert!(ended.errors().is_empty() && ended.transcript.done(), "{:?}", ended.transcript.events);
-        assert!(ended.transcript.usage()["completion_tokens"].as_u64().is_some_and(|tokens| tokens > 0));
-        ids.push((ended.id, "fallback"));
-    }
-    assert_eq!(ids.len(), 16);
-
-    within("the worker's return", async {
-        loop {
-            let ended = Ended::of(client.stream(&long(4)).await).await;
-            assert!(ended.errors().is_empty(), "{:?}", ended.transcript.events);
-            if ended.model == "small" {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+    let up = |metrics: &tollgate_tests::metrics::Exposition| {
+        metrics.sum("tollgate_engine_restarts_total", &[("engine", "moe")]) > kill as f64 - 0.5
+            && metrics.sum("tollgate_engine_up", &[("engine", "moe")]) > 0.5
+    };
+    let returned = async {
+        gateway.metrics_reach("the worker's return", up).await;
+        died.elapsed()
+    };
+    let ends = async {
+        let mut ids = Vec::new();
+        for stream in begun {
+            let ended = Ended::of(stream).await;
+            let errors = ended.errors();
+            assert_eq!(errors.len(), 1, "{:?}", ended.transcript.events);
+            assert_eq!(errors[0]["code"], "upstream_broken");
+            assert!(
+                ended.transcript.done() && ended.transcript.ended,
+                "a cut stream ends as a whole one does"
+            );
+            ids.push((ended.id, "error"));
         }
-    })
-    .await;
-    assert_ne!(worker_of(&gateway, MODELS[1]), killed);
+        while let Some(ended) = within("the answers", waiting.join_next()).await {
+            let ended = ended.expect("no stream panics");
+            assert_eq!(ended.model, "large", "no byte had come: another model answers");
+            assert!(ended.errors().is_empty() && ended.transcript.done(), "{:?}", ended.transcript.events);
+            assert!(ended.transcript.usage()["completion_tokens"].as_u64().is_some_and(|tokens| tokens > 0));
+            ids.push((ended.id, "fallback"));
+        }
+        ids
+    };
+    let (ids, away) = tokio::join!(ends, returned);
+    assert_eq!(ids.len(), 16);
+    let back = Ended::of(client.stream(&long(4)).await).await;
+    assert!(back.errors().is_empty() && back.model == "small", "{:?}", back.transcript.events);
+    assert_ne!(worker_of(gateway, MODELS[1]), killed);
+    (ids, away)
+}
+
+/// Milliseconds that the worker's last start took, as the log has it.
+fn last_load(gateway: &Gateway) -> Duration {
+    let log = gateway.log();
+    let load = log.lines().rev().filter(|line| line.contains("engine up") && line.contains("moe"));
+    let load = load.filter_map(|line| line.split("load_ms").nth(1)).next().unwrap_or_default();
+    let digits: String =
+        load.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    // The log may be coloured: the digits of the code are not taken for the figure.
+    Duration::from_millis(digits.parse().unwrap_or_default())
+}
+
+/// Kills the worker so many times in a row, under sixteen streams each time.
+pub(crate) async fn kills_leave_nothing_undone(kills: usize) {
+    let home = Home::new(&config());
+    let policy = POLICY.to_owned() + &budget("purse", "\"global\"", "1.00", "reject");
+    home.write("policies/default.toml", &policy);
+    let gateway = home.serve().await;
+    ready(&gateway).await;
+    let client = gateway.client().with("x-tollgate-tags", "tier=any");
+    let mut ids = Vec::new();
+    for kill in 1..=kills {
+        let (more, away) = kill_once(&gateway, &client, kill).await;
+        let load = last_load(&gateway);
+        println!("kill {kill}: away for {away:?}, {load:?} of it to load the model");
+        assert!(
+            away < Duration::from_secs(5) + load,
+            "kill {kill}: away for {away:?}, loading took {load:?}"
+        );
+        ids.extend(more);
+    }
     let metrics = gateway.metrics().await;
-    assert!((metrics.sum("tollgate_engine_restarts_total", &[("engine", "moe")]) - 1.0).abs() < 1e-12);
+    let restarts = metrics.sum("tollgate_engine_restarts_total", &[("engine", "moe")]);
+    assert!((restarts - kills as f64).abs() < 1e-12);
     assert!(metrics.sum("tollgate_budget_held_usd", &[]).abs() < 1e-12, "a hold was left behind");
     assert_eq!(gateway.stop().await.code(), Some(0));
     let receipts = receipts(&home).await;
@@ -114,6 +152,11 @@ async fn a_worker_killed_under_sixteen_streams_leaves_nothing_undone() {
         assert_eq!(mine[0]["status"], status, "{}", mine[0]);
     }
     verified(&home).await;
+}
+
+#[tokio::test]
+async fn a_worker_killed_under_sixteen_streams_leaves_nothing_undone() {
+    kills_leave_nothing_undone(3).await;
 }
 
 /// `tollgate engine` on a socket in the home, told to end by closing its stdin or by a signal.

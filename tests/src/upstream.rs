@@ -9,7 +9,7 @@ mod script;
 
 pub use script::{Chat, Gate, Script, Tokens};
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     standing: Mutex<Script>,
     seen: Mutex<Vec<Seen>>,
     counts: watch::Sender<Counts>,
+    /// What other paths than the chat's answer, by path.
+    pages: Mutex<HashMap<String, (u16, String)>>,
 }
 
 impl Shared {
@@ -96,6 +98,7 @@ impl Upstream {
             standing: Mutex::new(standing.into()),
             seen: Mutex::default(),
             counts: watch::Sender::new(Counts::default()),
+            pages: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, Arc::clone(&shared)));
@@ -115,6 +118,12 @@ impl Upstream {
     /// Changes what every request gets from now on.
     pub fn answer(&self, standing: impl Into<Script>) {
         *self.shared.standing.lock().expect("no scripted answer panics") = standing.into();
+    }
+
+    /// What another path than the chat's answers from now on; without this all list one model.
+    pub fn page(&self, path: &str, status: u16, body: &str) {
+        let mut pages = self.shared.pages.lock().expect("no scripted answer panics");
+        pages.insert(path.to_owned(), (status, body.to_owned()));
     }
 
     /// Everything it was asked so far, oldest first.
@@ -170,7 +179,8 @@ async fn serve(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respon
             body,
         });
     } else {
-        return plan::listing();
+        let page = shared.pages.lock().expect("no scripted answer panics").get(&path).cloned();
+        return page.map_or_else(plan::listing, |(status, body)| plan::page(status, body));
     }
     let script = shared.next();
     shared.count(|counts| counts.asked += 1);

@@ -5,6 +5,7 @@
 //! The crates on offer either only read, or believe the counts they read, hence this small module.
 
 mod facts;
+mod memory;
 mod read;
 mod tensor;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod value;
 mod write;
 
 pub use facts::{Experts, GgufFacts, TypeShare, inspect};
+pub use memory::memory_needed;
 pub use read::Gguf;
 pub use tensor::{Tensor, TensorType};
 pub use value::Value;

@@ -34,6 +34,11 @@ impl Backoff {
         doubled(self.quick_deaths).min(LONGEST_AFTER_UP)
     }
 
+    /// Whether the last start failed.
+    pub(super) fn failing(&self) -> bool {
+        self.failed_starts > 0
+    }
+
     /// Whether so many starts failed in a row that waiting for the next is not worth a request's while.
     pub(super) fn hopeless(&self) -> bool {
         self.failed_starts >= HOPELESS

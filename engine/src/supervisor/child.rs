@@ -1,51 +1,45 @@
-//! One run of the worker process: its command line, its stdin as lifeline, and the last words on its stderr.
+//! One process: its command line, its stdin as lifeline, and the last words on its stderr.
 
-use super::EngineSpec;
+use super::{Address, CommandLine, Embedded, EngineSpec, Program};
 use std::collections::VecDeque;
 use std::io;
-use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, Command};
 
-/// How much of the worker's stderr is kept for messages.
+/// How much of the process's stderr is kept for messages.
 const TAIL_BYTES: usize = 4096;
 /// How many of its last lines a message quotes.
 const TAIL_LINES: usize = 3;
-/// Time a worker gets to end by itself once its stdin is closed.
-const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Time a process gets to end by itself once its stdin is closed; a keeper needs a few seconds of it.
+const STOP_GRACE: Duration = Duration::from_secs(8);
 
-/// A running worker. Dropping it kills the process.
+/// A running process. Dropping it kills it.
 #[derive(Debug)]
 pub(super) struct Worker {
     child: Child,
-    /// Held only to be closed: the worker ends when it reads the end of this pipe.
+    /// Held only to be closed: the process ends when it reads the end of this pipe.
     lifeline: Option<ChildStdin>,
     stderr: Option<ChildStderr>,
     tail: Tail,
+    /// A kept command is ended by its keeper, which must live to do it.
+    kept: bool,
 }
 
 impl Worker {
-    /// Starts the process with a fresh socket path.
-    pub(super) fn spawn(spec: &EngineSpec, socket: &Path) -> io::Result<Worker> {
-        let mut command = Command::new(&spec.exe);
-        command.arg("engine").arg("--model").arg(&spec.model);
-        command.arg("--listen").arg(format!("unix:{}", socket.display()));
-        command.args(["--context", &spec.context.to_string(), "--parallel", &spec.parallel.to_string()]);
-        if let Some(threads) = spec.threads {
-            command.args(["--threads", &threads.to_string()]);
-        }
-        command.arg("--exit-with-stdin");
-        // Threads that spin at every barrier while another process has their core make answers ten times slower, and
-        // several engines on one machine do just that to each other. Waiting in the kernel costs an idle machine little.
-        if std::env::var_os("OMP_WAIT_POLICY").is_none() {
-            command.env("OMP_WAIT_POLICY", "passive");
-        }
+    /// Starts the process, to answer at `address`.
+    pub(super) fn spawn(spec: &EngineSpec, address: &Address) -> io::Result<Worker> {
+        let (mut command, kept) = match &spec.program {
+            Program::Embedded(embedded) => (worker(embedded, address), false),
+            Program::Command(line) => (keeper(line, address), true),
+        };
+        // Its own group: what a terminal sends to the gateway's must not end it before the requests have.
+        command.process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn()?;
         let (lifeline, stderr) = (child.stdin.take(), child.stderr.take());
-        Ok(Worker { child, lifeline, stderr, tail: Tail::default() })
+        Ok(Worker { child, lifeline, stderr, tail: Tail::default(), kept })
     }
 
     /// Waits until the process has ended, reading its stderr meanwhile. Safe to cancel and call again.
@@ -67,25 +61,34 @@ impl Worker {
     }
 
     /// Closes the lifeline, waits for a while, then kills.
-    pub(super) async fn stop(mut self, name: &str) {
+    pub(super) async fn stop(&mut self, name: &str) {
         self.lifeline = None;
         if tokio::time::timeout(STOP_GRACE, self.ended(name)).await.is_err() {
-            tracing::warn!(engine = name, "the worker did not stop by itself and is killed");
-            self.kill().await;
+            tracing::warn!(engine = name, "the process did not stop by itself and is killed");
+            self.force().await;
         }
     }
 
-    /// Kills the process and waits for its end.
-    pub(super) async fn kill(&mut self) {
+    /// Ends a process that hangs, and waits for its end.
+    pub(super) async fn kill(&mut self, name: &str) {
+        if self.kept { self.stop(name).await } else { self.force().await }
+    }
+
+    async fn force(&mut self) {
         if let Err(error) = self.child.kill().await {
-            tracing::debug!(%error, "the worker was gone before it could be killed");
+            tracing::debug!(%error, "the process was gone before it could be killed");
         }
+    }
+
+    /// The last lines it wrote.
+    pub(super) fn last_lines(&self) -> String {
+        self.tail.last_lines()
     }
 
     fn last_words(&self, status: io::Result<ExitStatus>) -> String {
         let ending = match status {
-            Ok(status) => format!("the worker ended with {status}"),
-            Err(error) => format!("the worker cannot be waited for: {error}"),
+            Ok(status) => format!("the process ended with {status}"),
+            Err(error) => format!("the process cannot be waited for: {error}"),
         };
         match self.tail.last_lines() {
             words if words.is_empty() => ending,
@@ -94,7 +97,40 @@ impl Worker {
     }
 }
 
-/// The end of what the worker wrote to stderr, and the line being written.
+/// The command line of a llama.cpp worker.
+fn worker(embedded: &Embedded, address: &Address) -> Command {
+    let listen = match address {
+        Address::Unix(socket) => format!("unix:{}", socket.display()),
+        Address::Tcp(address) => address.to_string(),
+    };
+    let mut command = Command::new(&embedded.exe);
+    command.arg("engine").arg("--model").arg(&embedded.model).args(["--listen", &listen]);
+    command.args(["--context", &embedded.context.to_string(), "--parallel", &embedded.parallel.to_string()]);
+    if let Some(threads) = embedded.threads {
+        command.args(["--threads", &threads.to_string()]);
+    }
+    command.args(embedded.loading.arguments()).arg("--exit-with-stdin");
+    // Threads that spin at every barrier while another process has their core make answers ten times slower, and
+    // several engines on one machine do just that to each other. Waiting in the kernel costs an idle machine little.
+    if std::env::var_os("OMP_WAIT_POLICY").is_none() {
+        command.env("OMP_WAIT_POLICY", "passive");
+    }
+    command
+}
+
+/// The command line of a keeper of a foreign server.
+fn keeper(line: &CommandLine, address: &Address) -> Command {
+    let port = match address {
+        Address::Tcp(address) => address.port().to_string(),
+        Address::Unix(_) => String::new(),
+    };
+    let mut command = Command::new(&line.exe);
+    command.args(["keep", "--"]).args(line.command.iter().map(|word| word.replace("{port}", &port)));
+    command.envs(line.env.iter().map(|(name, value)| (name, value.replace("{port}", &port))));
+    command
+}
+
+/// The end of what the process wrote to stderr, and the line being written.
 #[derive(Debug, Default)]
 struct Tail {
     bytes: VecDeque<u8>,

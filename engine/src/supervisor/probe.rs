@@ -1,15 +1,16 @@
-//! Asks a worker over its Unix socket whether it is ready and what its figures are. One short connection a question.
+//! Asks a process whether it is ready and what its figures are. One short connection a question.
 
+use super::Address;
 use crate::Stats;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use std::path::Path;
 use std::time::Duration;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
-/// A worker's HTTP side never computes, so an answer that takes this long means it hangs.
+/// A worker's HTTP side never computes, so an answer that takes this long means it hangs; a foreign server gets several tries.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Far more than any answer asked for here.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -33,26 +34,40 @@ pub(super) enum ProbeError {
     Stats(serde_json::Error),
 }
 
-/// Whether the worker says that it is ready.
-pub(super) async fn health(socket: &Path) -> Result<(), ProbeError> {
-    ask(socket, "/health").await.map(drop)
+/// Whether the process says at this path that it is ready.
+pub(super) async fn health(address: &Address, path: &str) -> Result<(), ProbeError> {
+    ask(address, path).await.map(drop)
 }
 
 /// The worker's figures.
-pub(super) async fn stats(socket: &Path) -> Result<Stats, ProbeError> {
-    serde_json::from_slice(&ask(socket, "/stats").await?).map_err(ProbeError::Stats)
+pub(super) async fn stats(address: &Address) -> Result<Stats, ProbeError> {
+    serde_json::from_slice(&ask(address, "/stats").await?).map_err(ProbeError::Stats)
 }
 
-async fn ask(socket: &Path, path: &'static str) -> Result<Bytes, ProbeError> {
-    tokio::time::timeout(PATIENCE, exchange(socket, path)).await.unwrap_or(Err(ProbeError::TimedOut))
+async fn ask(address: &Address, path: &str) -> Result<Bytes, ProbeError> {
+    let asked = async {
+        match address {
+            Address::Unix(socket) => {
+                let stream = UnixStream::connect(socket).await.map_err(ProbeError::Connect)?;
+                exchange(stream, path).await
+            }
+            Address::Tcp(address) => {
+                let stream = TcpStream::connect(address).await.map_err(ProbeError::Connect)?;
+                exchange(stream, path).await
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(ProbeError::TimedOut))
 }
 
-async fn exchange(socket: &Path, path: &'static str) -> Result<Bytes, ProbeError> {
-    let stream = UnixStream::connect(socket).await.map_err(ProbeError::Connect)?;
+async fn exchange<S>(stream: S, path: &str) -> Result<Bytes, ProbeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(ProbeError::Http)?;
     let request = Request::get(path)
-        .header(header::HOST, "engine")
+        .header(header::HOST, "localhost")
         .body(Empty::<Bytes>::new())
         .map_err(ProbeError::Request)?;
     let answer = async {

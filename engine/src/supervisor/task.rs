@@ -1,31 +1,14 @@
-//! The supervising task: a loop of runs, each from start to death.
+//! The supervising task: a loop of runs, each from start to end.
 
 use super::backoff::Backoff;
-use super::child::Worker;
-use super::{Engine, State, probe};
-use std::io;
-use std::path::Path;
+use super::ceiling::Claim;
+use super::run::{self, Ending};
+use super::{Engine, Start, State, Trouble};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-
-/// Between two questions whether a starting worker is ready.
-const READY_POLL: Duration = Duration::from_millis(50);
-/// Between two looks at the figures of a running worker.
-const STATS_POLL: Duration = Duration::from_millis(250);
-/// So many unanswered looks in a row mean that the worker hangs and must be killed.
-const HUNG_AFTER: u32 = 4;
-
-/// How a run ended.
-enum Ending {
-    /// It was asked to stop and has.
-    Stopped,
-    /// It never answered.
-    FailedStart(String),
-    /// It answered for a while and then died.
-    Died { reason: String, up_for: Duration },
-}
+use tokio::task::JoinSet;
 
 /// Tells [`Engine::stop`] that the child is gone, however this task ends.
 struct Gone<'a>(&'a watch::Sender<bool>);
@@ -36,121 +19,102 @@ impl Drop for Gone<'_> {
     }
 }
 
-/// Runs the worker again and again until told to stop.
+/// Runs the engine whenever it is due, until told to stop.
 pub(super) async fn supervise(engine: Arc<Engine>) {
     let _gone = Gone(&engine.stopped);
     let mut stop = engine.stop.subscribe();
     let mut backoff = Backoff::default();
+    // Processes that were replaced and finish what they have.
+    let mut retiring = JoinSet::new();
+    let mut due = engine.spec().start == Start::Boot;
     loop {
-        let ending = run_once(&engine, &mut stop).await;
-        remove_socket(&engine.socket).await;
+        let asked = !due;
+        if !due {
+            engine.set_state(State::Stopped);
+            tokio::select! {
+                () = engine.gate.wanted() => {}
+                () = asked_to_stop(&mut stop) => break,
+            }
+        }
+        let ending = match claim(&engine, asked, &mut stop).await {
+            Claimed::Room(claim) => run::run(&engine, claim, &mut stop, &mut retiring).await,
+            Claimed::Full => {
+                tracing::info!(
+                    engine = engine.name(),
+                    "no room for it yet: it is started when it is asked for"
+                );
+                due = false;
+                continue;
+            }
+            Claimed::Never(reason) => Ending::FailedStart(reason),
+            Claimed::Stopped => break,
+        };
+        engine.gate.close();
         let (reason, delay) = match ending {
             Ending::Stopped => break,
+            Ending::Unloaded => {
+                tracing::info!(engine = engine.name(), "engine unloaded");
+                due = false;
+                continue;
+            }
             Ending::FailedStart(reason) => (reason, backoff.failed_start()),
             Ending::Died { reason, up_for } => (reason, backoff.died(up_for)),
         };
-        tracing::warn!(engine = engine.name(), %reason, retry_ms = delay.as_millis() as u64, "engine down");
-        engine.set_state(if backoff.hopeless() {
-            State::Failed { reason }
-        } else {
-            State::Down { reason, retry_at: Instant::now() + delay }
-        });
+        due = true;
+        tell_down(&engine, reason, delay, &backoff);
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             () = asked_to_stop(&mut stop) => break,
         }
         engine.restarts.fetch_add(1, Ordering::Relaxed);
     }
+    engine.gate.close();
     engine.set_state(State::Failed { reason: "stopped".to_owned() });
+    while retiring.join_next().await.is_some() {}
 }
 
-async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
-    // The sender lives in the engine this task holds, so an error cannot happen; it would mean stop as well.
-    drop(stop.wait_for(|stop| *stop).await);
+fn tell_down(engine: &Engine, reason: String, delay: Duration, backoff: &Backoff) {
+    let trouble = Trouble::of(&reason);
+    let never_up = backoff.hopeless() || (backoff.failing() && trouble.lasts());
+    tracing::warn!(engine = engine.name(), %reason, retry_ms = delay.as_millis() as u64, "engine down");
+    engine.set_state(if never_up {
+        State::Failed { reason }
+    } else {
+        State::Down { reason, retry_at: Instant::now() + delay }
+    });
 }
 
-/// One run from start to death.
-async fn run_once(engine: &Engine, stop: &mut watch::Receiver<bool>) -> Ending {
-    let began = Instant::now();
+/// What came of the wish for memory.
+enum Claimed {
+    Room(Claim),
+    /// Others have it, and nobody waits for this engine.
+    Full,
+    /// There will never be enough.
+    Never(String),
+    /// Told to stop meanwhile.
+    Stopped,
+}
+
+/// Claims the memory for a start, which a request asked for or not. Only requests that wait push another engine out.
+async fn claim(engine: &Engine, asked: bool, stop: &mut watch::Receiver<bool>) -> Claimed {
+    let bytes = engine.spec().memory_bytes;
+    if let Some(reason) = engine.ceiling.objection(bytes) {
+        return Claimed::Never(reason);
+    }
     // A failed engine stays reported as failed while another try is under way.
     if !matches!(*engine.state.borrow(), State::Failed { .. }) {
-        engine.set_state(State::Starting { since: began });
+        engine.set_state(State::Starting { since: Instant::now(), asked });
     }
-    if let Err(error) = prepare(engine).await {
-        return Ending::FailedStart(format!("its socket directory cannot be used: {error}"));
+    if engine.gate.waiting() == 0 {
+        return engine.ceiling.try_claim(bytes).map_or(Claimed::Full, Claimed::Room);
     }
-    let mut worker = match Worker::spawn(&engine.spec, &engine.socket) {
-        Ok(worker) => worker,
-        Err(error) => {
-            return Ending::FailedStart(format!("{} cannot be started: {error}", engine.spec.exe.display()));
-        }
-    };
     tokio::select! {
-        reason = worker.ended(engine.name()) => return Ending::FailedStart(reason),
-        () = asked_to_stop(stop) => {
-            worker.stop(engine.name()).await;
-            return Ending::Stopped;
-        }
-        () = answers(&engine.socket) => {}
-    }
-    let up = Instant::now();
-    tracing::info!(engine = engine.name(), load_ms = began.elapsed().as_millis() as u64, "engine up");
-    engine.set_state(State::Up);
-    tokio::select! {
-        reason = worker.ended(engine.name()) => Ending::Died { reason, up_for: up.elapsed() },
-        () = asked_to_stop(stop) => {
-            worker.stop(engine.name()).await;
-            Ending::Stopped
-        }
-        reason = watch_figures(engine) => {
-            worker.kill().await;
-            Ending::Died { reason, up_for: up.elapsed() }
-        }
+        claim = engine.ceiling.claim(bytes, engine.name()) => Claimed::Room(claim),
+        () = asked_to_stop(stop) => Claimed::Stopped,
     }
 }
 
-/// Makes the socket's directory for the owner alone, and removes a socket left by an earlier run.
-async fn prepare(engine: &Engine) -> io::Result<()> {
-    let mut builder = tokio::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(&engine.spec.socket_dir).await?;
-    remove_socket(&engine.socket).await;
-    Ok(())
-}
-
-async fn remove_socket(socket: &Path) {
-    match tokio::fs::remove_file(socket).await {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(socket = %socket.display(), %error, "a stale socket cannot be removed");
-        }
-        _ => {}
-    }
-}
-
-/// Returns once the worker says that it is ready. Without a limit: a large model may load for minutes, and a worker
-/// that gives up ends, which is noticed elsewhere.
-async fn answers(socket: &Path) {
-    while probe::health(socket).await.is_err() {
-        tokio::time::sleep(READY_POLL).await;
-    }
-}
-
-/// Polls the figures; returns only when the worker has stopped answering.
-async fn watch_figures(engine: &Engine) -> String {
-    let mut missed = 0;
-    loop {
-        match probe::stats(&engine.socket).await {
-            Ok(stats) => {
-                *engine.stats.lock() = stats;
-                missed = 0;
-            }
-            Err(error) => {
-                missed += 1;
-                tracing::debug!(engine = engine.name(), %error, missed, "no figures");
-                if missed >= HUNG_AFTER {
-                    return format!("the worker hangs: {error}");
-                }
-            }
-        }
-        tokio::time::sleep(STATS_POLL).await;
-    }
+pub(super) async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
+    // The sender lives in the engine this task holds, so an error cannot happen; it would mean stop as well.
+    drop(stop.wait_for(|stop| *stop).await);
 }

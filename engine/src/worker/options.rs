@@ -1,6 +1,7 @@
 //! What a worker is told: the model, where to listen, and how much to do at once.
 
 use crate::EngineError;
+use crate::loading::Loading;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub struct WorkerOptions {
     pub alias: Option<String>,
     /// How long running answers may go on after the order to stop.
     pub drain: Duration,
+    /// How llama.cpp loads the model.
+    pub loading: Loading,
     /// End when stdin closes. A supervisor holds the other end, so no worker outlives it.
     pub exit_with_stdin: bool,
 }
@@ -53,6 +56,7 @@ impl WorkerOptions {
             queue: DEFAULT_QUEUE,
             alias: None,
             drain: DEFAULT_DRAIN,
+            loading: Loading::default(),
             exit_with_stdin: false,
         }
     }
@@ -76,6 +80,13 @@ impl WorkerOptions {
         }
         if self.context.checked_mul(self.parallel).is_none_or(|cells| i32::try_from(cells).is_err()) {
             return wrong("--context", self.context.into(), "context times parallel is beyond 2^31 tokens");
+        }
+        if let Some(reason) = self.loading.contradiction() {
+            return Err(EngineError::Option {
+                option: "--cache-type-v",
+                value: self.loading.cache_type_v.name().to_owned(),
+                reason,
+            });
         }
         Ok(())
     }

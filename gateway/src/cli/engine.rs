@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use tollgate_engine::loading::{CacheType, Loading};
 
 use super::CliError;
 
@@ -29,9 +30,47 @@ pub(crate) struct Engine {
     /// The model's name in answers; default: the file's name.
     #[arg(long, env = "TOLLGATE_ENGINE_ALIAS", value_name = "NAME")]
     alias: Option<String>,
+    #[command(flatten)]
+    loading: LoadingArgs,
     /// End when standard input closes (set by the supervisor).
     #[arg(long, hide = true)]
     exit_with_stdin: bool,
+}
+
+/// How llama.cpp loads the model.
+#[derive(Debug, Args)]
+struct LoadingArgs {
+    /// Layers on a GPU (builds with cuda, vulkan or metal); default: as many as fit.
+    #[arg(long, env = "TOLLGATE_ENGINE_GPU_LAYERS", value_name = "N")]
+    gpu_layers: Option<u32>,
+    /// Keep the experts of all layers in main memory.
+    #[arg(long, env = "TOLLGATE_ENGINE_CPU_MOE")]
+    cpu_moe: bool,
+    /// Keep tensors whose names match this regular expression in main memory; may be given several times.
+    #[arg(long, value_name = "REGEX")]
+    cpu_tensors: Vec<String>,
+    /// How keys are stored: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1 or q4_0.
+    #[arg(long, env = "TOLLGATE_ENGINE_CACHE_TYPE_K", default_value = "f16", value_name = "TYPE")]
+    cache_type_k: CacheType,
+    /// How values are stored; a quantized type needs flash attention.
+    #[arg(long, env = "TOLLGATE_ENGINE_CACHE_TYPE_V", default_value = "f16", value_name = "TYPE")]
+    cache_type_v: CacheType,
+    /// Flash attention: true or false; default: llama.cpp's choice.
+    #[arg(long, env = "TOLLGATE_ENGINE_FLASH_ATTENTION", value_name = "BOOL")]
+    flash_attention: Option<bool>,
+}
+
+impl LoadingArgs {
+    fn loading(self) -> Loading {
+        Loading {
+            gpu_layers: self.gpu_layers,
+            cpu_moe: self.cpu_moe,
+            cache_type_k: self.cache_type_k,
+            cache_type_v: self.cache_type_v,
+            flash_attention: self.flash_attention,
+            cpu_tensors: self.cpu_tensors,
+        }
+    }
 }
 
 impl Engine {
@@ -53,6 +92,7 @@ impl Engine {
             queue: self.queue,
             alias: self.alias,
             drain: DEFAULT_DRAIN,
+            loading: self.loading.loading(),
             exit_with_stdin: self.exit_with_stdin,
         };
         let runtime = tokio::runtime::Runtime::new()

@@ -3,6 +3,7 @@
 
 mod calibrate;
 mod engine;
+mod keep;
 mod keys;
 mod ledger;
 mod models;
@@ -71,6 +72,9 @@ pub(crate) enum Command {
     Models(models::Models),
     /// Run one local engine alone: an OpenAI-compatible server over llama.cpp.
     Engine(engine::Engine),
+    /// Run a server for as long as standard input is open (used by the gateway for engines of kind "command").
+    #[command(hide = true)]
+    Keep(keep::Keep),
 }
 
 impl Command {
@@ -86,6 +90,7 @@ impl Command {
             Command::Prices(command) => command.run(),
             Command::Models(command) => command.run(),
             Command::Engine(command) => command.run(),
+            Command::Keep(command) => command.run(),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The configuration where there is none: a local MoE, a larger local model, an SQLite ledger, the shipped policies.
 
+use tollgate_engine::loading::Loading;
 use tollgate_engine::models::{KnownModel, known};
 use tollgate_policies::{PerToken, Price, TokenPrice};
 use tollgate_router::{Ability, Capabilities};
 
+use super::command::{Managed, SharedMemory};
 use super::engine::{EmbeddedEngine, Engine, EngineKind};
 use super::model::ModelEntry;
-use super::{Config, ConfigError, PolicyFiles, Router, Server, default_data_dir};
+use super::{Config, ConfigError, Overrides, PolicyFiles, Router, Server, default_data_dir};
 use crate::content::ContentLog;
 
 /// The ledger's url where none is configured.
@@ -114,6 +116,8 @@ fn of_demo(data_dir: std::path::PathBuf) -> Config {
             threads: None,
             context: CONTEXT,
             parallel: 4,
+            loading: Loading::default(),
+            managed: Managed::default(),
         }),
     };
     Config {
@@ -124,8 +128,10 @@ fn of_demo(data_dir: std::path::PathBuf) -> Config {
         content: ContentLog::default(),
         router: Router::default(),
         engines: DEMO.iter().map(engine).collect(),
+        shared: SharedMemory::default(),
         models: demo_models(),
         policies: PolicyFiles::default(),
         webhook: None,
+        overrides: Overrides::default(),
     }
 }

@@ -1,10 +1,13 @@
 //! `[[engine]]`: where answers come from.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use tollgate_engine::loading::{CacheType, Loading};
 use tollgate_policies::Table;
 
+use super::command::{self, CommandEngine, Managed, managed};
 use super::read::secret;
 use super::secret::SecretRef;
 
@@ -24,6 +27,20 @@ pub enum EngineKind {
     Embedded(EmbeddedEngine),
     /// A server of the OpenAI dialect that runs already.
     OpenAi(OpenAiEngine),
+    /// A server of the OpenAI dialect that Tollgate starts and supervises.
+    Command(CommandEngine),
+}
+
+impl EngineKind {
+    /// How its process is managed, if it has one.
+    #[must_use]
+    pub fn managed(&self) -> Option<&Managed> {
+        match self {
+            EngineKind::Embedded(engine) => Some(&engine.managed),
+            EngineKind::Command(engine) => Some(&engine.managed),
+            EngineKind::OpenAi(_) => None,
+        }
+    }
 }
 
 /// `kind = "embedded"`.
@@ -37,6 +54,10 @@ pub struct EmbeddedEngine {
     pub context: u32,
     /// Requests worked on at once.
     pub parallel: u32,
+    /// How llama.cpp loads it.
+    pub loading: Loading,
+    /// How its process is managed.
+    pub managed: Managed,
 }
 
 /// `kind = "openai"`.
@@ -46,6 +67,8 @@ pub struct OpenAiEngine {
     pub base_url: String,
     /// Where its API key is, if it wants one.
     pub api_key: Option<SecretRef>,
+    /// Between two looks at its health; `None` = it is not looked at.
+    pub probe: Option<Duration>,
 }
 
 #[derive(Clone, Copy)]
@@ -58,8 +81,36 @@ enum Word {
 const KINDS: &[(&str, Word)] =
     &[("embedded", Word::Embedded), ("openai", Word::OpenAi), ("command", Word::Command)];
 
+/// Keys of any kind of engine.
+const KEYS: [&str; 22] = [
+    "api_key",
+    "base_url",
+    "cache_type_k",
+    "cache_type_v",
+    "command",
+    "context",
+    "cpu_moe",
+    "cpu_tensors",
+    "env",
+    "flash_attention",
+    "gpu_layers",
+    "health",
+    "idle_unload_s",
+    "kind",
+    "memory_mb",
+    "model",
+    "name",
+    "parallel",
+    "probe_s",
+    "ready_timeout_s",
+    "start",
+    "threads",
+];
+/// Between two looks at the health of a server that runs already, seconds.
+const PROBE_S: i64 = 5;
+
 /// Reads every `[[engine]]`; problems go to the document.
-pub(super) fn engines(root: &Table<'_>, base: &std::path::Path) -> Vec<Engine> {
+pub(super) fn engines(root: &Table<'_>, base: &Path, ceiling: bool) -> Vec<Engine> {
     let mut names = BTreeSet::new();
     let mut engines = Vec::new();
     for table in root.tables("engine") {
@@ -74,16 +125,10 @@ pub(super) fn engines(root: &Table<'_>, base: &std::path::Path) -> Vec<Engine> {
         let kind = match table.one_of("kind", KINDS) {
             Some(Word::Embedded) => embedded(&table, base),
             Some(Word::OpenAi) => openai(&table),
-            Some(Word::Command) => {
-                // Asked for so that the one message is about the kind and not about each of its keys too.
-                table.has("command");
-                let help = "start the server yourself and use kind = \"openai\" with its base_url".to_owned();
-                table.problem("kind", "engines of kind \"command\" are not supported yet", Some(help));
-                None
-            }
+            Some(Word::Command) => command::command(&table, ceiling).map(EngineKind::Command),
             None => {
                 // Which keys belong depends on the kind: with that wrong, none of them is.
-                for key in ["model", "threads", "context", "parallel", "base_url", "api_key", "command"] {
+                for key in KEYS {
                     table.has(key);
                 }
                 None
@@ -97,21 +142,44 @@ pub(super) fn engines(root: &Table<'_>, base: &std::path::Path) -> Vec<Engine> {
     engines
 }
 
-fn embedded(table: &Table<'_>, base: &std::path::Path) -> Option<EngineKind> {
+fn embedded(table: &Table<'_>, base: &Path) -> Option<EngineKind> {
     let threads = table.opt_integer("threads", 1..=1024).and_then(|count| usize::try_from(count).ok());
     let context = table.opt_integer("context", 64..=1_048_576).unwrap_or(4096);
     let parallel = table.opt_integer("parallel", 1..=256).unwrap_or(4);
+    let (loading, managed) = (loading(table), managed(table));
     let model = table.string("model")?;
     Some(EngineKind::Embedded(EmbeddedEngine {
         model: beside(&model, base),
         threads,
         context: u32::try_from(context).unwrap_or(4096),
         parallel: u32::try_from(parallel).unwrap_or(4),
+        loading,
+        managed,
     }))
 }
 
+/// How llama.cpp loads a model.
+fn loading(table: &Table<'_>) -> Loading {
+    let loading = Loading {
+        gpu_layers: table.opt_integer("gpu_layers", 0..=10_000).and_then(|count| u32::try_from(count).ok()),
+        cpu_moe: table.opt_bool("cpu_moe").unwrap_or_default(),
+        cache_type_k: table.opt_one_of("cache_type_k", &CacheType::NAMES).unwrap_or_default(),
+        cache_type_v: table.opt_one_of("cache_type_v", &CacheType::NAMES).unwrap_or_default(),
+        flash_attention: table.opt_bool("flash_attention"),
+        cpu_tensors: table.opt_strings("cpu_tensors").unwrap_or_default(),
+    };
+    if let Some(contradiction) = loading.contradiction() {
+        table.problem(
+            "cache_type_v",
+            contradiction,
+            Some("leave flash_attention out, or set it to true".to_owned()),
+        );
+    }
+    loading
+}
+
 /// A path in the file is meant from the file's own folder; names and `hf:` references are left alone.
-fn beside(model: &str, base: &std::path::Path) -> String {
+fn beside(model: &str, base: &Path) -> String {
     let path = PathBuf::from(model);
     let is_file = model.ends_with(".gguf") && !model.starts_with("hf:");
     if is_file && path.is_relative() {
@@ -123,6 +191,8 @@ fn beside(model: &str, base: &std::path::Path) -> String {
 
 fn openai(table: &Table<'_>) -> Option<EngineKind> {
     let api_key = table.opt_string("api_key").and_then(|text| secret(table, "api_key", "the key", &text));
+    let probe = table.opt_integer("probe_s", 0..=3600).unwrap_or(PROBE_S);
+    let probe = u64::try_from(probe).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
     let base_url = table.string("base_url")?;
     let rest = base_url.strip_prefix("http://").or_else(|| base_url.strip_prefix("https://"));
     if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/') || rest.contains(char::is_whitespace))
@@ -132,5 +202,55 @@ fn openai(table: &Table<'_>) -> Option<EngineKind> {
         return None;
     }
     let base_url = base_url.trim_end_matches('/').to_owned();
-    Some(EngineKind::OpenAi(OpenAiEngine { base_url, api_key }))
+    Some(EngineKind::OpenAi(OpenAiEngine { base_url, api_key, probe }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read::document;
+    use super::*;
+
+    fn read(engine: &str) -> Result<Vec<Engine>, String> {
+        let model = "[[model]]\nname = \"m\"\nengine = \"e\"\nprice = { input = 1, output = 1 }\n";
+        let text =
+            format!("[[engine]]\nname = \"e\"\nkind = \"embedded\"\nmodel = \"m.gguf\"\n{engine}\n{model}");
+        let read = document("t.toml", &text, Path::new(""));
+        read.map(|raw| raw.engines).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn a_model_is_loaded_as_it_says() {
+        let engines = read(
+            "gpu_layers = 20\ncpu_moe = true\ncpu_tensors = [\"blk\\\\.1\"]\ncache_type_k = \"q8_0\"\ncache_type_v = \"q4_0\"\n\
+             flash_attention = true\nready_timeout_s = 5\nmemory_mb = 6000",
+        );
+        let engines = engines.unwrap();
+        let EngineKind::Embedded(engine) = &engines[0].kind else { unreachable!() };
+        let loading = Loading {
+            gpu_layers: Some(20),
+            cpu_moe: true,
+            cache_type_k: CacheType::Q8_0,
+            cache_type_v: CacheType::Q4_0,
+            flash_attention: Some(true),
+            cpu_tensors: vec!["blk\\.1".to_owned()],
+        };
+        assert_eq!(engine.loading, loading);
+        assert_eq!(
+            (engine.managed.ready_timeout, engine.managed.memory_mb),
+            (Duration::from_secs(5), Some(6000))
+        );
+    }
+
+    #[test]
+    fn a_setting_that_cannot_work_comes_with_what_does() {
+        for (engine, part) in [
+            ("cache_type_k = \"q8\"", "q8_0"),
+            ("cache_type_v = \"q8_0\"\nflash_attention = false", "needs flash attention"),
+            ("gpu_layer = 3", "gpu_layers"),
+            ("command = [\"x\"]", "command"),
+        ] {
+            let said = read(engine).unwrap_err();
+            assert!(said.contains(part), "{said}");
+        }
+    }
 }

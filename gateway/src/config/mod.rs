@@ -5,6 +5,7 @@
 //! are reloaded while the gateway runs and this file is not.
 
 mod calibration;
+mod command;
 mod embedded;
 mod engine;
 mod model;
@@ -21,6 +22,7 @@ use tollgate_policies::Diagnostics;
 use tollgate_router::CalibrationError;
 
 pub use calibration::{calibrate, keeps_promises, recalibrate};
+pub use command::{CommandEngine, EnvValue, Managed, SharedMemory};
 pub use embedded::demo_models;
 pub use engine::{EmbeddedEngine, Engine, EngineKind, OpenAiEngine};
 pub use model::{ModelEntry, catalog};
@@ -51,12 +53,16 @@ pub struct Config {
     pub router: Router,
     /// Engines, in the order of the file.
     pub engines: Vec<Engine>,
+    /// `[engines]`: what all engines with a process share.
+    pub shared: SharedMemory,
     /// Models, in the order of the file.
     pub models: Vec<ModelEntry>,
     /// Policy files.
     pub policies: PolicyFiles,
     /// Where the webhook's address is that budget warnings are posted to.
     pub webhook: Option<SecretRef>,
+    /// What it was loaded with, to load it again.
+    pub overrides: Overrides,
 }
 
 /// `[server]`.
@@ -262,6 +268,7 @@ impl Config {
             config.policies.paths.clone_from(&overrides.policies);
         }
         config.ledger()?;
+        config.overrides = overrides.clone();
         Ok(config)
     }
 

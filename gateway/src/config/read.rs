@@ -8,7 +8,8 @@ use tollgate_policies::{Diagnostics, Document, Table};
 
 use super::price::PriceList;
 use super::{
-    Config, ConfigError, PolicyFiles, Router, SecretRef, Server, default_data_dir, embedded, engine, model,
+    Config, ConfigError, Overrides, PolicyFiles, Router, SecretRef, Server, SharedMemory, command,
+    default_data_dir, embedded, engine, model,
 };
 use crate::content::{ContentLog, Keep};
 use crate::keys::Auth;
@@ -30,9 +31,11 @@ pub(super) fn file(path: &Path) -> Result<Config, ConfigError> {
         content: raw.content,
         router: raw.router,
         engines: raw.engines,
+        shared: raw.shared,
         models: raw.models,
         policies: raw.policies,
         webhook: raw.webhook,
+        overrides: Overrides::default(),
     })
 }
 
@@ -46,6 +49,7 @@ pub(super) struct Raw {
     pub(super) content: ContentLog,
     pub(super) router: Router,
     pub(super) engines: Vec<engine::Engine>,
+    pub(super) shared: SharedMemory,
     pub(super) models: Vec<model::ModelEntry>,
     pub(super) policies: PolicyFiles,
     pub(super) webhook: Option<SecretRef>,
@@ -61,7 +65,8 @@ pub(super) fn document(name: &str, text: &str, base: &Path) -> Result<Raw, Diagn
     let router = router(&root, base);
     let policies = policies(&root, base);
     let webhook = webhook(&root);
-    let engines = engine::engines(&root, base);
+    let shared = shared(&root);
+    let engines = engine::engines(&root, base, shared.memory_mb.is_some());
     let names: Vec<String> = root.tables("engine").iter().filter_map(named).collect();
     let prices = PriceList::read(&root, base);
     let models = model::models(&root, &names, &prices);
@@ -76,7 +81,31 @@ pub(super) fn document(name: &str, text: &str, base: &Path) -> Result<Raw, Diagn
     if !problems.is_empty() {
         return Err(Diagnostics(problems));
     }
-    Ok(Raw { server, data_dir, ledger_url, keep_days, content, router, engines, models, policies, webhook })
+    Ok(Raw {
+        server,
+        data_dir,
+        ledger_url,
+        keep_days,
+        content,
+        router,
+        engines,
+        shared,
+        models,
+        policies,
+        webhook,
+    })
+}
+
+/// `[engines]`: what engines with a process share.
+fn shared(root: &Table<'_>) -> SharedMemory {
+    let mut shared = SharedMemory::default();
+    let Some(table) = root.opt_table("engines") else { return shared };
+    shared.memory_mb = command::megabytes(&table);
+    let seconds =
+        table.opt_integer("min_resident_s", 0..=86_400).and_then(|seconds| u64::try_from(seconds).ok());
+    shared.min_resident = seconds.map_or(shared.min_resident, Duration::from_secs);
+    table.finish();
+    shared
 }
 
 /// The name of an engine whether or not the rest of it is sound, so that one mistake is told once.

@@ -4,6 +4,7 @@
 //! elsewhere (budgets, engines, ledger) are read at scrape time through [`Metrics::on_scrape`], so a scrape
 //! never shows a stale figure.
 
+mod engine;
 mod labels;
 mod money;
 mod registrar;
@@ -22,6 +23,7 @@ use prometheus::{
 use tollgate_policies::Usd;
 
 use crate::ledger::Source as Judge;
+pub use engine::EngineGauge;
 use labels::{FirstSeen, Known};
 use money::MoneyCounter;
 use registrar::Registrar;
@@ -29,7 +31,8 @@ use registrar::Registrar;
 /// Values of `reason` on `tollgate_fail_open_total`.
 const FAIL_OPEN_REASONS: [&str; 2] = ["classifier", "confidence"];
 /// Values of `reason` on `tollgate_fallbacks_total`.
-const FALLBACK_REASONS: [&str; 6] = ["unreachable", "broken", "timeout", "busy", "status", "garbled"];
+const FALLBACK_REASONS: [&str; 7] =
+    ["unreachable", "not_ready", "broken", "timeout", "busy", "status", "garbled"];
 /// Values of `result` on `tollgate_shadow_requests_total`.
 const ASKED_TWICE: [&str; 7] = ["same", "different", "judged", "incomparable", "no_budget", "busy", "failed"];
 /// Teams that get a label of their own.
@@ -84,21 +87,6 @@ pub struct BudgetGauge<'a> {
     pub held: Usd,
 }
 
-/// An engine's figures at a scrape.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct EngineGauge {
-    /// Whether it answers.
-    pub up: bool,
-    /// Requests waiting in it.
-    pub queue_depth: u32,
-    /// Decoding speed.
-    pub tokens_per_second: f64,
-    /// Share of its KV cache in use.
-    pub kv_used_ratio: f64,
-    /// Times it was started again.
-    pub restarts: u64,
-}
-
 type Source = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// Every series, registered.
@@ -120,6 +108,7 @@ pub struct Metrics {
     escalations: IntCounter,
     fallbacks: IntCounterVec,
     engine_up: GaugeVec,
+    engine_state: GaugeVec,
     engine_queue_depth: GaugeVec,
     engine_tokens_per_second: GaugeVec,
     engine_kv_used_ratio: GaugeVec,
@@ -175,6 +164,7 @@ impl Metrics {
             escalations: new.counter(&series::ESCALATIONS)?,
             fallbacks: new.counters(&series::FALLBACKS)?,
             engine_up: new.gauges(&series::ENGINE_UP)?,
+            engine_state: new.gauges(&series::ENGINE_STATE)?,
             engine_queue_depth: new.gauges(&series::ENGINE_QUEUE_DEPTH)?,
             engine_tokens_per_second: new.gauges(&series::ENGINE_TOKENS_PER_SECOND)?,
             engine_kv_used_ratio: new.gauges(&series::ENGINE_KV_USED_RATIO)?,
@@ -350,16 +340,6 @@ impl Metrics {
         for gauge in [&self.budget_limit, &self.budget_settled, &self.budget_held, &self.price_of_money] {
             gauge.reset();
         }
-    }
-
-    /// An engine's figures, at scrape time.
-    pub fn engine(&self, engine: &str, now: &EngineGauge) {
-        let labels = [engine];
-        self.engine_up.with_label_values(&labels).set(if now.up { 1.0 } else { 0.0 });
-        self.engine_queue_depth.with_label_values(&labels).set(f64::from(now.queue_depth));
-        self.engine_tokens_per_second.with_label_values(&labels).set(now.tokens_per_second);
-        self.engine_kv_used_ratio.with_label_values(&labels).set(now.kv_used_ratio);
-        raise_to(&self.engine_restarts.with_label_values(&labels), now.restarts);
     }
 
     /// The ledger's figures, at scrape time.

@@ -154,8 +154,16 @@ pub(super) const FALLBACKS: Series = counter(
     &["reason"],
     "Requests served by another model than the one selected, by reason.",
 );
-pub(super) const ENGINE_UP: Series =
-    gauge("tollgate_engine_up", &["engine"], "1 while the engine answers, else 0.");
+pub(super) const ENGINE_UP: Series = gauge(
+    "tollgate_engine_up",
+    &["engine"],
+    "1 while requests can be sent to the engine (one that they start included), else 0.",
+);
+pub(super) const ENGINE_STATE: Series = gauge(
+    "tollgate_engine_state",
+    &["engine", "state"],
+    "1 for the state the engine is in: `stopped` (nobody needs it), `starting`, `up`, `draining` (finishes what it has, then stops), `down` (died, will be started again), `failed` (does not start).",
+);
 pub(super) const ENGINE_QUEUE_DEPTH: Series =
     gauge("tollgate_engine_queue_depth", &["engine"], "Requests waiting in the engine.");
 pub(super) const ENGINE_TOKENS_PER_SECOND: Series =
@@ -204,6 +212,7 @@ pub const ALL: &[Series] = &[
     FALLBACKS,
     ESCALATIONS,
     ENGINE_UP,
+    ENGINE_STATE,
     ENGINE_QUEUE_DEPTH,
     ENGINE_TOKENS_PER_SECOND,
     ENGINE_KV_USED_RATIO,

@@ -33,6 +33,14 @@ pub enum Failure {
         /// How long was waited.
         waited: Duration,
     },
+    /// Its process does not run, or not yet.
+    #[error("the engine {engine:?} is not ready: {why}")]
+    NotReady {
+        /// The engine.
+        engine: String,
+        /// Why, without anything that stays in the log.
+        why: &'static str,
+    },
     /// It has too much to do.
     #[error("the engine {engine:?} is at its limit")]
     Busy {
@@ -81,6 +89,7 @@ impl Failure {
         match self {
             Failure::Broken { .. } | Failure::Slow { .. } | Failure::Garbled { .. } => true,
             Failure::Unreachable { .. }
+            | Failure::NotReady { .. }
             | Failure::Busy { .. }
             | Failure::Status { .. }
             | Failure::Refused { .. } => false,
@@ -90,7 +99,7 @@ impl Failure {
     /// Whether it speaks against the engine's health.
     #[must_use]
     pub fn is_of_engine(&self) -> bool {
-        !matches!(self, Failure::Refused { .. } | Failure::Busy { .. })
+        !matches!(self, Failure::Refused { .. } | Failure::Busy { .. } | Failure::NotReady { .. })
     }
 
     /// A bounded word for metrics and reasons.
@@ -99,6 +108,7 @@ impl Failure {
         match self {
             Failure::Unreachable { .. } => "unreachable",
             Failure::Broken { .. } => "broken",
+            Failure::NotReady { .. } => "not_ready",
             Failure::Slow { .. } => "timeout",
             Failure::Busy { .. } => "busy",
             Failure::Status { .. } => "status",
@@ -112,6 +122,7 @@ impl Failure {
     pub fn notice(&self) -> Notice {
         let (status, kind, code, retry) = match self {
             Failure::Unreachable { .. } => (503, "server_error", "upstream_unreachable", Retry::After(1)),
+            Failure::NotReady { .. } => (503, "server_error", "engine_not_ready", Retry::After(2)),
             Failure::Broken { .. } => (502, "server_error", "upstream_broken", Retry::Unsaid),
             Failure::Slow { .. } => (504, "server_error", "upstream_timeout", Retry::Unsaid),
             Failure::Busy { .. } => (503, "server_error", "upstream_busy", Retry::After(1)),

@@ -1,6 +1,9 @@
-//! How an engine is doing: what routing and metrics read of it.
+//! How an engine is doing: what routing, readiness and metrics read of it.
 
-use tollgate_engine::supervisor::State;
+use std::time::Duration;
+
+use tollgate_engine::Stats;
+use tollgate_engine::supervisor::{State, Trouble};
 use tollgate_router::Live;
 
 use super::Upstream;
@@ -10,56 +13,89 @@ impl Upstream {
     /// Whether requests can be sent to it.
     #[must_use]
     pub fn up(&self) -> bool {
-        self.breaker.closed() && self.worker.as_ref().is_none_or(|worker| worker.up())
+        self.rested()
+            && self.worker().is_none_or(|worker| worker.takes_requests())
+            && (self.worker().is_some() || self.probe.as_ref().is_none_or(|probe| probe.answers()))
     }
 
-    /// Why it cannot be used; `None` if it can.
+    /// Whether it is not being left alone for its failures.
+    fn rested(&self) -> bool {
+        self.breaker.closed(self.worker().map_or(0, |worker| worker.number()))
+    }
+
+    /// Why it cannot be used, without anything that stays in the log; `None` if it can.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        if let Some(worker) = &self.worker {
-            return match worker.state() {
-                State::Up if self.breaker.closed() => None,
-                State::Up => Some("fails at present".to_owned()),
-                State::Starting { .. } => Some("is starting".to_owned()),
-                State::Down { .. } => Some("is down and will be started again".to_owned()),
-                State::Failed { .. } => Some("does not start; the log says why".to_owned()),
-            };
-        }
-        if self.breaker.closed() { None } else { Some("fails at present".to_owned()) }
+        let known = match self.worker().map(|worker| worker.state()) {
+            None if self.up() => None,
+            None if self.rested() => Some("does not answer".to_owned()),
+            None => Some("fails at present".to_owned()),
+            Some(State::Starting { asked: false, .. }) => Some("is starting".to_owned()),
+            Some(State::Down { reason, .. }) => match Trouble::of(&reason) {
+                Trouble::Other => Some("is down and will be started again".to_owned()),
+                trouble => Some(format!("is down: {}", trouble.public())),
+            },
+            Some(State::Failed { reason }) => {
+                Some(format!("does not start: {}", Trouble::of(&reason).public()))
+            }
+            Some(_) => None,
+        };
+        known.or_else(|| (!self.rested()).then(|| "fails at present".to_owned()))
     }
 
-    /// Whether its worker is being started for the first time, which a new gateway waits for before it is ready.
+    /// One word for where it is in its life.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        match self.worker() {
+            Some(worker) => worker.state().word(),
+            None if self.up() => "up",
+            None => "down",
+        }
+    }
+
+    /// Whether its process is being started for the first time, which a new gateway waits for before it is ready.
     #[must_use]
     pub fn beginning(&self) -> bool {
-        self.worker
-            .as_ref()
-            .is_some_and(|worker| worker.restarts() == 0 && matches!(worker.state(), State::Starting { .. }))
+        self.worker().is_some_and(|worker| {
+            worker.restarts() == 0 && matches!(worker.state(), State::Starting { asked: false, .. })
+        })
+    }
+
+    /// Its load and speed as last seen.
+    fn stats(&self) -> Stats {
+        match (&self.probe, self.worker()) {
+            (Some(probe), _) => probe.stats(),
+            (None, Some(worker)) => worker.stats(),
+            (None, None) => Stats::default(),
+        }
     }
 
     /// What the router weighs it by.
     #[must_use]
     pub fn live(&self) -> Live {
-        let Some(worker) = &self.worker else { return Live { up: self.up(), ..Live::default() } };
-        let stats = worker.stats();
+        let stats = self.stats();
+        let ready_in = self.worker().map_or(Duration::ZERO, |worker| worker.ready_in());
         Live {
             up: self.up(),
             queue_depth: stats.queue_depth,
             tokens_per_second: stats.tokens_per_second,
             prompt_tokens_per_second: stats.prompt_tokens_per_second,
             slots: stats.slots,
+            ready_ms: u64::try_from(ready_in.as_millis()).unwrap_or(u64::MAX),
         }
     }
 
     /// What a scrape shows of it.
     #[must_use]
     pub fn gauge(&self) -> EngineGauge {
-        let stats = self.worker.as_ref().map(|worker| worker.stats()).unwrap_or_default();
+        let stats = self.stats();
         EngineGauge {
             up: self.up(),
+            state: self.state(),
             queue_depth: stats.queue_depth,
             tokens_per_second: stats.tokens_per_second,
             kv_used_ratio: stats.kv_used_ratio,
-            restarts: self.worker.as_ref().map_or(0, |worker| worker.restarts()),
+            restarts: self.worker().map_or(0, |worker| worker.restarts()),
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Connects to a worker's Unix socket.
+//! Connects to the Unix sockets of a worker's processes, one after the other.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,13 +15,30 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tower::Service;
 
-/// Opens connections to one socket, whatever the URI says.
-#[derive(Debug, Clone)]
-pub(super) struct UnixConnector(Arc<PathBuf>);
+/// What the authority of a worker's process begins with; its number follows.
+const PROCESS: &str = "process-";
+
+/// The authority that stands for the process of this number.
+pub(super) fn authority(number: u64) -> String {
+    format!("{PROCESS}{number}")
+}
+
+type Place = dyn Fn(u64) -> PathBuf + Send + Sync;
+
+/// Opens connections to the socket of the process that the URI's authority names.
+#[derive(Clone)]
+pub(super) struct UnixConnector(Arc<Place>);
+
+impl fmt::Debug for UnixConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnixConnector").finish_non_exhaustive()
+    }
+}
 
 impl UnixConnector {
-    pub(super) fn new(socket: &Path) -> UnixConnector {
-        UnixConnector(Arc::new(socket.to_owned()))
+    /// `place` says where the socket of a process is.
+    pub(super) fn new(place: impl Fn(u64) -> PathBuf + Send + Sync + 'static) -> UnixConnector {
+        UnixConnector(Arc::new(place))
     }
 }
 
@@ -33,11 +51,14 @@ impl Service<Uri> for UnixConnector {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let socket = Arc::clone(&self.0);
-        Box::pin(
-            async move { Ok(UnixConnection(TokioIo::new(UnixStream::connect(socket.as_path()).await?))) },
-        )
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let number =
+            uri.host().and_then(|host| host.strip_prefix(PROCESS)).and_then(|number| number.parse().ok());
+        let socket = number.map(|number| (self.0)(number));
+        Box::pin(async move {
+            let socket = socket.ok_or_else(|| io::Error::other("the address names no process"))?;
+            Ok(UnixConnection(TokioIo::new(UnixStream::connect(socket).await?)))
+        })
     }
 }
 

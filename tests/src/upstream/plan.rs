@@ -32,6 +32,11 @@ pub(super) fn listing() -> Result<Response<Body>, std::io::Error> {
     )
 }
 
+/// Answers with a page that a test has laid down.
+pub(super) fn page(status: u16, body: String) -> Result<Response<Body>, std::io::Error> {
+    plain(status, "text/plain", &[], Full::from(body).map_err(|never| match never {}).boxed_unsync())
+}
+
 /// Carries out one script.
 pub(super) async fn respond(
     script: Script,
