@@ -6,15 +6,18 @@
 //! dropped frees its slot before the next step; the thread never waits for a client, because every request's channel
 //! has room for all it may write; the thread never outlives its [`Thread`], which can interrupt it at any time.
 
+mod admit;
 mod board;
 mod job;
 mod meter;
 mod plan;
+mod prefix;
+mod queue;
 mod slot;
 mod step;
 mod thread;
 
-pub(crate) use job::{Event, Failure, Finish, FinishReason, Job, Usage};
+pub(crate) use job::{Event, Failure, Finish, FinishReason, Job, Order, Usage};
 pub(crate) use thread::Thread;
 
 use crate::llama::{ContextOptions, DecodeFailure, Interrupt, Model};
@@ -110,13 +113,13 @@ fn stopped(failure: DecodeFailure) -> EngineError {
 
 impl Scheduler {
     /// Submits a job; its events come through the receiver, and dropping that cancels it.
-    pub(crate) fn submit(&self, job: Job) -> Result<mpsc::Receiver<Event>, Full> {
+    pub(crate) fn submit(&self, job: Job, order: Order) -> Result<mpsc::Receiver<Event>, Full> {
         let place = self.board.place().map_err(|retry_after| Full { retry_after })?;
         let each = if job.logprobs.is_some() { 2 } else { 1 };
         let (events, receiver) = mpsc::channel(job.max_tokens * each + CLOSING_EVENTS);
         // There are as many places in the channel as permits, so only a dead thread refuses: the receiver then sees
         // that its sender is gone.
-        drop(self.jobs.try_send(Message::Job(Submitted { job, events, place: Some(place) })));
+        drop(self.jobs.try_send(Message::Job(Submitted { job, order, events, place: Some(place) })));
         Ok(receiver)
     }
 

@@ -1,4 +1,4 @@
-//! Measures how fast the engine reads and writes, and from that how much a step may read.
+//! Measures how fast the engine reads and writes, and from that how much a step may read and how its time is shared.
 
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub(super) struct Meter {
     pub(super) read_per_second: f64,
     /// Seconds a request held its slot.
     pub(super) service_seconds: f64,
+    /// Seconds a token of an answer costs where nothing else is computed: writers share the weights that are read.
+    token_seconds: f64,
 }
 
 impl Meter {
@@ -30,10 +32,23 @@ impl Meter {
         let seconds = took.as_secs_f64().max(1e-6);
         if writers > 0 {
             average(&mut self.written_per_second, 1.0 / seconds);
+            if read == 0 {
+                average(&mut self.token_seconds, seconds / writers as f64);
+            }
         }
         if read >= TELLING_TOKENS {
             average(&mut self.read_per_second, read as f64 / seconds);
         }
+    }
+
+    /// The share of a step's time that one token of an answer costs, and one of a prompt, in a step with so many of
+    /// both: in proportion to what each takes where it is computed apart. All shares together are the whole.
+    pub(super) fn token_shares(&self, writers: usize, read: usize) -> (f64, f64) {
+        let known = self.token_seconds > 0.0 && self.read_per_second > 0.0;
+        let (write, read_one) =
+            if known { (self.token_seconds, 1.0 / self.read_per_second) } else { (1.0, 1.0) };
+        let whole = write * writers as f64 + read_one * read as f64;
+        if whole > 0.0 { (write / whole, read_one / whole) } else { (0.0, 0.0) }
     }
 
     /// Notes a request that held its slot for `held`.
@@ -70,6 +85,17 @@ mod tests {
         }
         assert!((meter.read_per_second - 500.0).abs() < 1e-6, "few tokens say nothing");
         assert!((meter.written_per_second - 25.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn time_is_shared_by_what_each_token_costs_apart() {
+        let mut meter = Meter::default();
+        assert_eq!(meter.token_shares(1, 3), (0.25, 0.25), "until measured, evenly");
+        meter.step(100, 0, Duration::from_secs(1));
+        meter.step(0, 2, Duration::from_millis(80));
+        let (write, read) = meter.token_shares(2, 32);
+        assert!((write / read - 4.0).abs() < 1e-9, "40 ms against 10 ms");
+        assert!((write * 2.0 + read * 32.0 - 1.0).abs() < 1e-9, "nothing is lost");
     }
 
     #[test]

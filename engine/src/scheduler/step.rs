@@ -1,12 +1,12 @@
 //! The scheduler's thread: takes jobs, gives them slots, and computes step after step until told to stop.
 
 use super::board::Board;
-use super::job::{Failure, Message, Submitted};
+use super::job::{Failure, Message};
 use super::meter::Meter;
-use super::plan::shares;
+use super::plan::{Reader, shares};
+use super::queue::Queue;
 use super::slot::Slot;
 use crate::llama::{Batch, Context, DecodeFailure, Interrupt, Model, Token};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -20,17 +20,17 @@ const WARM_WRITE: usize = 4;
 
 /// What the thread owns.
 pub(super) struct Stepper<'model> {
-    model: &'model Model,
-    context: Context<'model>,
+    pub(super) model: &'model Model,
+    pub(super) context: Context<'model>,
     batch: Batch,
     batch_limit: usize,
-    slots: Vec<Slot>,
-    waiting: VecDeque<Submitted>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) waiting: Queue,
     inbox: mpsc::Receiver<Message>,
     interrupt: &'model Interrupt,
     meter: Meter,
-    board: Arc<Board>,
-    admissions: u64,
+    pub(super) board: Arc<Board>,
+    pub(super) admissions: u64,
     broken: u32,
 }
 
@@ -58,7 +58,7 @@ impl<'model> Stepper<'model> {
             batch: Batch::new(batch_limit),
             batch_limit,
             slots: (0..).take(board.slots()).map(Slot::new).collect(),
-            waiting: VecDeque::new(),
+            waiting: Queue::default(),
             inbox,
             interrupt,
             meter: Meter::default(),
@@ -101,6 +101,7 @@ impl<'model> Stepper<'model> {
     pub(super) fn run(mut self) -> Result<(), DecodeFailure> {
         while self.take_jobs() {
             self.admit();
+            self.follow();
             self.publish();
             match self.step() {
                 Ok(()) => self.broken = 0,
@@ -125,7 +126,9 @@ impl<'model> Stepper<'model> {
             while let Ok(message) = self.inbox.try_recv() {
                 self.take(message);
             }
-            self.waiting.retain(|submitted| !submitted.abandoned());
+            for late in self.waiting.sort_out(Instant::now()) {
+                late.refuse(Failure::TooLate);
+            }
             self.slots.iter_mut().for_each(Slot::drop_abandoned);
             if !self.waiting.is_empty() || self.slots.iter().any(|slot| slot.run.is_some()) {
                 return true;
@@ -141,27 +144,8 @@ impl<'model> Stepper<'model> {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Job(submitted) => self.waiting.push_back(submitted),
+            Message::Job(submitted) => self.waiting.push(submitted),
             Message::Wake => {}
-        }
-    }
-
-    /// Gives waiting jobs to free slots: the one whose KV cells serve most of the prompt, else the one used longest ago.
-    fn admit(&mut self) {
-        let can_rewind = self.model.can_rewind();
-        while let Some(next) = self.waiting.front() {
-            let prompt = &next.job.prompt;
-            let reuse = next.job.reuse;
-            let free = self.slots.iter_mut().filter(|slot| slot.run.is_none());
-            let best = free.max_by_key(|slot| {
-                let reusable = if reuse { slot.reusable(prompt, can_rewind) } else { 0 };
-                (reusable, u64::MAX - slot.last_used)
-            });
-            let Some(slot) = best else { return };
-            let Some(submitted) = self.waiting.pop_front() else { return };
-            self.admissions += 1;
-            slot.last_used = self.admissions;
-            slot.begin(submitted, &mut self.context, can_rewind);
         }
     }
 
@@ -175,11 +159,13 @@ impl<'model> Stepper<'model> {
         self.context.decode(&mut self.batch)?;
         let took = began.elapsed();
         let writers = parts.iter().filter(|part| part.writes).count();
-        self.meter.step(self.batch.len() - writers, writers, took);
-        let per_token = took.div_f64(self.batch.len() as f64);
+        let read = self.batch.len() - writers;
+        let (write_share, read_share) = self.meter.token_shares(writers, read);
+        self.meter.step(read, writers, took);
         for part in parts {
             let slot = &mut self.slots[part.slot];
-            slot.computed(part.tokens, per_token.mul_f64(part.tokens as f64));
+            let share = if part.writes { write_share } else { read_share * part.tokens as f64 };
+            slot.computed(part.tokens, took.mul_f64(share));
             if let Some(index) = part.logits
                 && let Some(held) = slot.write(self.model, self.context.logits(index))
             {
@@ -201,8 +187,8 @@ impl<'model> Stepper<'model> {
         let room = self.meter.reading_room(!parts.is_empty(), self.batch_limit).min(self.batch.room());
         let readers: Vec<usize> =
             (0..self.slots.len()).filter(|&slot| self.slots[slot].unread() > 0).collect();
-        let left: Vec<usize> = readers.iter().map(|&slot| self.slots[slot].unread()).collect();
-        for (reader, share) in readers.into_iter().zip(shares(&left, room)) {
+        let waits: Vec<Reader> = readers.iter().map(|&slot| self.reader(slot)).collect();
+        for (reader, share) in readers.into_iter().zip(shares(&waits, room)) {
             let slot = &self.slots[reader];
             let whole = share == slot.unread();
             let mut logits = None;
