@@ -7,6 +7,7 @@
 mod breaker;
 mod failure;
 mod health;
+mod turn;
 mod unix;
 
 use std::path::Path;
@@ -25,6 +26,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tollgate_engine::supervisor::Engine;
 
 pub use failure::Failure;
+pub use turn::Turn;
 
 use crate::lanes::PerLane;
 
@@ -154,14 +156,23 @@ impl Upstream {
         self.timeouts.idle
     }
 
-    /// Sends a chat body and waits for the answer's head.
+    /// Sends a chat body and waits for the answer's head. A worker of Tollgate's own is told whose `turn` it is.
     ///
     /// # Errors
     /// [`Failure`]: what went wrong, and whether another model may be tried.
-    pub async fn chat(&self, body: Bytes, request_id: &str) -> Result<Response<Incoming>, Failure> {
+    pub async fn chat(
+        &self,
+        body: Bytes,
+        request_id: &str,
+        turn: Turn<'_>,
+    ) -> Result<Response<Incoming>, Failure> {
         let mut request = Request::post(self.chat.clone()).header(CONTENT_TYPE, "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
+        }
+        // Names of keys are nobody else's business.
+        if self.worker.is_some() {
+            request = turn.put(request);
         }
         let request = request
             .header(REQUEST_ID, request_id)
@@ -212,6 +223,8 @@ impl Upstream {
         tracing::warn!(engine, %status, said = %said, "the engine refused the request");
         match status {
             StatusCode::TOO_MANY_REQUESTS => Failure::Busy { engine },
+            // A worker whose queue is full, or too long for the request's deadline, is not ill.
+            _ if failure::is_overload(&body) => Failure::Busy { engine },
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
                 let (message, param) = failure::words_of(&body);
                 Failure::Refused { engine, status, message, param }
