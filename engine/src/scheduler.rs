@@ -9,6 +9,7 @@
 mod admit;
 mod board;
 mod job;
+mod lookup;
 mod meter;
 mod plan;
 mod prefix;
@@ -48,6 +49,8 @@ pub(crate) struct SchedulerOptions {
     pub(crate) queue: usize,
     /// Tokens computed in one step at most.
     pub(crate) batch: u32,
+    /// Tokens of an answer guessed at most from what was said before; 0 = none.
+    pub(crate) lookup: u32,
 }
 
 /// The way to the scheduler's thread, for as long as its [`Thread`] lives.
@@ -95,7 +98,8 @@ fn run_thread(
     let context = model.context(&shape, interrupt)?;
     let (slots, per_request) = (options.parallel as usize, per_request as usize);
     let board = Arc::new(Board::new(slots, per_request, batch as usize, options.queue));
-    let mut stepper = Stepper::new(&model, context, inbox, Arc::clone(&board), interrupt);
+    let mut stepper =
+        Stepper::new(&model, context, inbox, Arc::clone(&board), interrupt, options.lookup as usize);
     stepper.warm_up().map_err(stopped)?;
     let scheduler = Scheduler { jobs, board, context: per_request };
     if ready.send((scheduler, Arc::clone(&model))).is_err() {

@@ -8,7 +8,9 @@ mod lifeline;
 mod listener;
 mod options;
 
-pub use options::{DEFAULT_CONTEXT, DEFAULT_DRAIN, DEFAULT_PARALLEL, DEFAULT_QUEUE, WorkerOptions};
+pub use options::{
+    DEFAULT_CONTEXT, DEFAULT_DRAIN, DEFAULT_LOOKUP, DEFAULT_PARALLEL, DEFAULT_QUEUE, WorkerOptions,
+};
 
 use crate::EngineError;
 use crate::scheduler::{self, SchedulerOptions, Thread};
@@ -107,6 +109,7 @@ fn scheduler_options(options: &WorkerOptions) -> SchedulerOptions {
         parallel: options.parallel,
         queue: options.queue as usize,
         batch: BATCH,
+        lookup: options.lookup,
     }
 }
 

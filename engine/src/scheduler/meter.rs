@@ -27,11 +27,11 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Notes a step that read `read` prompt tokens and wrote one token for each of `writers` answers.
-    pub(super) fn step(&mut self, read: usize, writers: usize, took: Duration) {
+    /// Notes a step that read `read` prompt tokens (and guesses) and wrote `written` tokens in all for `writers` answers.
+    pub(super) fn step(&mut self, read: usize, writers: usize, written: usize, took: Duration) {
         let seconds = took.as_secs_f64().max(1e-6);
         if writers > 0 {
-            average(&mut self.written_per_second, 1.0 / seconds);
+            average(&mut self.written_per_second, written as f64 / writers as f64 / seconds);
             if read == 0 {
                 average(&mut self.token_seconds, seconds / writers as f64);
             }
@@ -76,12 +76,12 @@ mod tests {
     #[test]
     fn speeds_follow_what_is_measured() {
         let mut meter = Meter::default();
-        meter.step(100, 0, Duration::from_millis(200));
-        meter.step(0, 2, Duration::from_millis(20));
+        meter.step(100, 0, 0, Duration::from_millis(200));
+        meter.step(0, 2, 2, Duration::from_millis(20));
         assert!((meter.read_per_second - 500.0).abs() < 1e-6);
         assert!((meter.written_per_second - 50.0).abs() < 1e-6);
         for _ in 0..100 {
-            meter.step(4, 1, Duration::from_millis(40));
+            meter.step(4, 1, 1, Duration::from_millis(40));
         }
         assert!((meter.read_per_second - 500.0).abs() < 1e-6, "few tokens say nothing");
         assert!((meter.written_per_second - 25.0).abs() < 0.1);
@@ -91,8 +91,8 @@ mod tests {
     fn time_is_shared_by_what_each_token_costs_apart() {
         let mut meter = Meter::default();
         assert_eq!(meter.token_shares(1, 3), (0.25, 0.25), "until measured, evenly");
-        meter.step(100, 0, Duration::from_secs(1));
-        meter.step(0, 2, Duration::from_millis(80));
+        meter.step(100, 0, 0, Duration::from_secs(1));
+        meter.step(0, 2, 2, Duration::from_millis(80));
         let (write, read) = meter.token_shares(2, 32);
         assert!((write / read - 4.0).abs() < 1e-9, "40 ms against 10 ms");
         assert!((write * 2.0 + read * 32.0 - 1.0).abs() < 1e-9, "nothing is lost");
@@ -102,7 +102,7 @@ mod tests {
     fn a_step_reads_less_while_answers_run() {
         let mut meter = Meter::default();
         assert_eq!(meter.reading_room(false, 512), LEAST_READ);
-        meter.step(1000, 0, Duration::from_secs(1));
+        meter.step(1000, 0, 0, Duration::from_secs(1));
         assert_eq!(meter.reading_room(false, 512), 384);
         assert_eq!(meter.reading_room(true, 512), 96);
         meter.read_per_second = 1e6;

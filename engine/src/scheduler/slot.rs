@@ -1,6 +1,7 @@
 //! One sequence of the context: the tokens its KV cells hold, and the request that uses it now.
 
 use super::job::{Event, Failure, Finish, FinishReason, Submitted, Usage};
+use super::lookup::{Pace, guess};
 use super::plan::common_prefix;
 use super::prefix::{Source, Start};
 use crate::llama::{Context, Model, Token};
@@ -31,6 +32,9 @@ pub(super) struct Run {
     written: usize,
     /// The token picked last, which the next step computes; `None` while the prompt is being read.
     pending: Option<Token>,
+    /// What the next step computes beyond that, in case it is what will be picked.
+    guesses: Vec<Token>,
+    pace: Pace,
     /// The slot whose reading it waits for, to begin with a copy of that.
     follows: Option<Source>,
     /// Its share of the computing time, spent on its prompt and on its answer.
@@ -73,6 +77,8 @@ impl Slot {
             cached,
             written: 0,
             pending: None,
+            guesses: Vec::new(),
+            pace: Pace::default(),
             follows,
             reading: Duration::ZERO,
             writing: Duration::ZERO,
@@ -134,6 +140,45 @@ impl Slot {
     /// The token the next step computes to go on with the answer.
     pub(super) fn pending(&self) -> Option<Token> {
         self.run.as_ref().and_then(|run| run.pending)
+    }
+
+    /// Guesses at the tokens after the pending one, `most` at most, for the next step to compute with it.
+    pub(super) fn guess(&mut self, most: usize) -> &[Token] {
+        let Some(run) = &mut self.run else { return &[] };
+        // The answer's last token is not computed, so what follows its last but one need not be known.
+        let left = run.submitted.job.max_tokens.saturating_sub(run.written + 1);
+        run.guesses.clear();
+        if let Some(next) = run.pending {
+            run.guesses.extend_from_slice(guess(&self.held, next, run.pace.length(most).min(left)));
+        }
+        &run.guesses
+    }
+
+    /// Whether guess number `number` was what is pending now: then it is computed already.
+    pub(super) fn guessed(&mut self, number: usize) -> bool {
+        let Some(run) = &mut self.run else { return false };
+        let right = run.pending.is_some() && run.pending == run.guesses.get(number).copied();
+        if right {
+            self.held.extend(run.pending);
+        }
+        right
+    }
+
+    /// Notes how many guesses were right, and drops the cells of the others.
+    pub(super) fn settle_guesses(
+        &mut self,
+        right: usize,
+        guessed: usize,
+        most: usize,
+        context: &mut Context<'_>,
+    ) {
+        if right < guessed && !context.truncate(self.sequence, self.held.len()) {
+            context.truncate(self.sequence, 0);
+            self.held.clear();
+        }
+        if let Some(run) = &mut self.run {
+            run.pace.note(guessed, right, most);
+        }
     }
 
     /// The next `count` prompt tokens to be read.

@@ -24,6 +24,8 @@ pub(super) struct Stepper<'model> {
     pub(super) context: Context<'model>,
     batch: Batch,
     batch_limit: usize,
+    /// Tokens guessed at most for each step of a lone answer.
+    lookup: usize,
     pub(super) slots: Vec<Slot>,
     pub(super) waiting: Queue,
     inbox: mpsc::Receiver<Message>,
@@ -38,9 +40,16 @@ pub(super) struct Stepper<'model> {
 struct Part {
     slot: usize,
     tokens: usize,
-    /// Where its logits will be.
+    /// Where its first logits will be; those of guesses follow.
     logits: Option<i32>,
     writes: bool,
+}
+
+impl Part {
+    /// Tokens that are computed in case they are picked.
+    fn guesses(&self) -> usize {
+        if self.writes { self.tokens - 1 } else { 0 }
+    }
 }
 
 impl<'model> Stepper<'model> {
@@ -50,6 +59,7 @@ impl<'model> Stepper<'model> {
         inbox: mpsc::Receiver<Message>,
         board: Arc<Board>,
         interrupt: &'model Interrupt,
+        lookup: usize,
     ) -> Self {
         let batch_limit = board.batch();
         Self {
@@ -57,6 +67,7 @@ impl<'model> Stepper<'model> {
             context,
             batch: Batch::new(batch_limit),
             batch_limit,
+            lookup,
             slots: (0..).take(board.slots()).map(Slot::new).collect(),
             waiting: Queue::default(),
             inbox,
@@ -82,7 +93,7 @@ impl<'model> Stepper<'model> {
             let began = Instant::now();
             self.context.decode(&mut self.batch)?;
             if measured {
-                self.meter.step(read, 0, began.elapsed());
+                self.meter.step(read, 0, 0, began.elapsed());
             }
         }
         for position in read..read + WARM_WRITE {
@@ -90,7 +101,7 @@ impl<'model> Stepper<'model> {
             self.batch.push(token(position), position, 0, true);
             let began = Instant::now();
             self.context.decode(&mut self.batch)?;
-            self.meter.step(0, 1, began.elapsed());
+            self.meter.step(0, 1, 1, began.elapsed());
         }
         self.context.clear();
         self.publish();
@@ -161,27 +172,51 @@ impl<'model> Stepper<'model> {
         let writers = parts.iter().filter(|part| part.writes).count();
         let read = self.batch.len() - writers;
         let (write_share, read_share) = self.meter.token_shares(writers, read);
-        self.meter.step(read, writers, took);
+        let mut written = writers;
         for part in parts {
+            let read = (part.tokens - usize::from(part.writes)) as f64;
+            let share = if part.writes { write_share } else { 0.0 } + read_share * read;
             let slot = &mut self.slots[part.slot];
-            let share = if part.writes { write_share } else { read_share * part.tokens as f64 };
-            slot.computed(part.tokens, took.mul_f64(share));
-            if let Some(index) = part.logits
-                && let Some(held) = slot.write(self.model, self.context.logits(index))
-            {
+            slot.computed(part.tokens - part.guesses(), took.mul_f64(share));
+            written += self.write(&part);
+        }
+        self.meter.step(read, writers, written, took);
+        Ok(())
+    }
+
+    /// Picks the next token of a part's answer, and goes on for as long as it had been guessed: so many times.
+    fn write(&mut self, part: &Part) -> usize {
+        let Some(first) = part.logits else { return 0 };
+        let slot = &mut self.slots[part.slot];
+        let mut right = 0;
+        for index in first.. {
+            if let Some(held) = slot.write(self.model, self.context.logits(index)) {
                 self.meter.served(held);
             }
+            if !slot.guessed(right) {
+                break;
+            }
+            right += 1;
         }
-        Ok(())
+        if part.writes && self.lookup > 0 {
+            slot.settle_guesses(right, part.guesses(), self.lookup, &mut self.context);
+        }
+        right
     }
 
     fn fill_batch(&mut self) -> Vec<Part> {
         self.batch.clear();
         let mut parts = Vec::new();
-        for (index, slot) in self.slots.iter().enumerate() {
+        let most = self.most_guesses();
+        for (index, slot) in self.slots.iter_mut().enumerate() {
             if let Some(token) = slot.pending() {
-                let logits = self.batch.push(token, slot.held.len(), slot.sequence, true);
-                parts.push(Part { slot: index, tokens: 1, logits, writes: true });
+                let (position, sequence) = (slot.held.len(), slot.sequence);
+                let logits = self.batch.push(token, position, sequence, true);
+                let guesses = slot.guess(most.min(self.board.context().saturating_sub(position + 1)));
+                for (offset, &guess) in guesses.iter().enumerate() {
+                    self.batch.push(guess, position + 1 + offset, sequence, true);
+                }
+                parts.push(Part { slot: index, tokens: 1 + guesses.len(), logits, writes: true });
             }
         }
         let room = self.meter.reading_room(!parts.is_empty(), self.batch_limit).min(self.batch.room());
@@ -202,6 +237,12 @@ impl<'model> Stepper<'model> {
             }
         }
         parts
+    }
+
+    /// Guesses pay where one answer has the engine to itself; others would wait while wrong ones are computed.
+    fn most_guesses(&self) -> usize {
+        let running = self.slots.iter().filter(|slot| slot.run.is_some()).count();
+        if running == 1 && self.model.can_rewind() { self.lookup.min(self.batch_limit - 1) } else { 0 }
     }
 
     /// After a broken step the KV memory cannot be trusted: every running request fails and all cells are dropped.

@@ -26,6 +26,9 @@ pub(crate) struct Engine {
     /// Requests that may wait beyond those; further ones are refused.
     #[arg(long, env = "TOLLGATE_ENGINE_QUEUE", value_name = "N", default_value_t = 64)]
     queue: u32,
+    /// Tokens guessed at most, from what was said before, for each step of an answer that has the engine to itself; 0 = none.
+    #[arg(long, env = "TOLLGATE_ENGINE_LOOKUP", value_name = "TOKENS", default_value_t = 8)]
+    lookup: u32,
     /// The model's name in answers; default: the file's name.
     #[arg(long, env = "TOLLGATE_ENGINE_ALIAS", value_name = "NAME")]
     alias: Option<String>,
@@ -51,6 +54,7 @@ impl Engine {
             context: self.context,
             parallel: self.parallel,
             queue: self.queue,
+            lookup: self.lookup,
             alias: self.alias,
             drain: DEFAULT_DRAIN,
             exit_with_stdin: self.exit_with_stdin,
