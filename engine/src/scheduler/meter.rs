@@ -6,9 +6,11 @@ use std::time::Duration;
 const NEWEST: f64 = 0.1;
 /// A step with fewer prompt tokens says little about the reading speed.
 const TELLING_TOKENS: usize = 16;
+/// Nor does one that spends less of its time on them.
+const TELLING_SHARE: f64 = 0.2;
 /// How long a step that only reads may take: it bounds how late a cancelled request frees its slot.
 const READING_STEP: Duration = Duration::from_millis(400);
-/// How long a step may read while answers are being written: it bounds their hesitation.
+/// How long a step may read while answers are being written, if writing takes no longer: it bounds their hesitation.
 const MIXED_STEP: Duration = Duration::from_millis(120);
 /// Below this a step reads inefficiently.
 const LEAST_READ: usize = 32;
@@ -36,8 +38,10 @@ impl Meter {
                 average(&mut self.token_seconds, seconds / writers as f64);
             }
         }
-        if read >= TELLING_TOKENS {
-            average(&mut self.read_per_second, read as f64 / seconds);
+        // What writing takes in the same step is no part of the reading speed; where it is nearly all, nothing is told.
+        let reading = seconds - self.token_seconds * writers as f64;
+        if read >= TELLING_TOKENS && reading > seconds * TELLING_SHARE {
+            average(&mut self.read_per_second, read as f64 / reading);
         }
     }
 
@@ -56,10 +60,14 @@ impl Meter {
         average(&mut self.service_seconds, held.as_secs_f64());
     }
 
-    /// Prompt tokens the next step may read.
-    pub(super) fn reading_room(&self, answers_run: bool, batch: usize) -> usize {
-        let limit = if answers_run { MIXED_STEP } else { READING_STEP };
-        let room = (self.read_per_second * limit.as_secs_f64()) as usize;
+    /// Prompt tokens the next step may read beside so many answers.
+    pub(super) fn reading_room(&self, writers: usize, batch: usize) -> usize {
+        let limit = if writers == 0 {
+            READING_STEP.as_secs_f64()
+        } else {
+            MIXED_STEP.as_secs_f64().max(self.token_seconds * writers as f64)
+        };
+        let room = (self.read_per_second * limit) as usize;
         // Whole multiples keep the matrix kernels' tiles full.
         (room / LEAST_READ * LEAST_READ).clamp(LEAST_READ, batch.max(LEAST_READ))
     }
@@ -101,11 +109,15 @@ mod tests {
     #[test]
     fn a_step_reads_less_while_answers_run() {
         let mut meter = Meter::default();
-        assert_eq!(meter.reading_room(false, 512), LEAST_READ);
+        assert_eq!(meter.reading_room(0, 512), LEAST_READ);
         meter.step(1000, 0, 0, Duration::from_secs(1));
-        assert_eq!(meter.reading_room(false, 512), 384);
-        assert_eq!(meter.reading_room(true, 512), 96);
+        assert_eq!(meter.reading_room(0, 512), 384);
+        assert_eq!(meter.reading_room(1, 512), 96);
+        meter.step(0, 8, 8, Duration::from_millis(240));
+        assert_eq!(meter.reading_room(8, 512), 224, "as long as writing takes");
+        meter.step(224, 8, 8, Duration::from_millis(464));
+        assert!((meter.read_per_second - 1000.0).abs() < 1.0, "what was written meanwhile does not count");
         meter.read_per_second = 1e6;
-        assert_eq!(meter.reading_room(true, 512), 512);
+        assert_eq!(meter.reading_room(1, 512), 512);
     }
 }

@@ -219,7 +219,7 @@ impl<'model> Stepper<'model> {
                 parts.push(Part { slot: index, tokens: 1 + guesses.len(), logits, writes: true });
             }
         }
-        let room = self.meter.reading_room(!parts.is_empty(), self.batch_limit).min(self.batch.room());
+        let room = self.meter.reading_room(parts.len(), self.batch_limit).min(self.batch.room());
         let readers: Vec<usize> =
             (0..self.slots.len()).filter(|&slot| self.slots[slot].unread() > 0).collect();
         let waits: Vec<Reader> = readers.iter().map(|&slot| self.reader(slot)).collect();
