@@ -32,6 +32,9 @@ pub(crate) struct Engine {
     /// The model's name in answers; default: the file's name.
     #[arg(long, env = "TOLLGATE_ENGINE_ALIAS", value_name = "NAME")]
     alias: Option<String>,
+    /// Try the model with each number of threads, say which is best, and end.
+    #[arg(long)]
+    tune: bool,
     /// End when standard input closes (set by the supervisor).
     #[arg(long, hide = true)]
     exit_with_stdin: bool,
@@ -47,8 +50,12 @@ impl Engine {
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
         use tollgate_engine::worker::{self, DEFAULT_DRAIN, WorkerOptions};
 
+        let model = tollgate_engine::models::resolve(&self.model)?;
+        if self.tune {
+            return tune(&model);
+        }
         let options = WorkerOptions {
-            model: tollgate_engine::models::resolve(&self.model)?,
+            model,
             listen: self.listen,
             threads: self.threads,
             context: self.context,
@@ -64,4 +71,23 @@ impl Engine {
         runtime.block_on(worker::run(options, tollgate::serve::asked_to_stop()))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Prints the speed with each number of threads, and the best number.
+#[cfg(feature = "embedded")]
+fn tune(model: &std::path::Path) -> Result<ExitCode, CliError> {
+    use super::output;
+    use tollgate_engine::tune;
+
+    let speeds = tune::tune(model)?;
+    let rows = speeds.iter().map(|speed| {
+        let figures = [speed.read_per_second, speed.written_per_second].map(|speed| format!("{speed:.1}"));
+        [vec![speed.threads.to_string()], figures.to_vec()].concat()
+    });
+    let table = output::table(&["threads", "prompt tokens/s", "answer tokens/s"], 0, rows.collect());
+    output::line(&table.to_string())?;
+    if let Some(best) = tune::best(&speeds) {
+        output::line(&format!("best: --threads {}", best.threads))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
