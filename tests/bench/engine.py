@@ -137,8 +137,9 @@ def agents(server, mark):
         messages = [system]
         gate.wait()
         for turn in range(5):
-            messages.append(user(f"Step {turn} of agent {number}: {words(f'{mark} {number} {turn}', 60)}"))
-            answer = chat(server, messages, 32)
+            messages.append(user(f"Step {turn} of agent {number}: {words(f'{mark} {number} {turn}', 40)}"))
+            # As long as a call of a tool.
+            answer = chat(server, messages, 24)
             messages.append({"role": "assistant", "content": answer.text})
 
     began = time.monotonic()
@@ -219,8 +220,9 @@ def chat(server, messages, tokens):
     if response.status != 200:
         raise SystemExit(f"bench: {server.name} answered {response.status}: {response.read()[:500]}")
     for line in response:
+        # Other lines are empty, or comments that keep a slow connection open.
         data = line.removeprefix(b"data: ").strip()
-        if not data or data == DONE:
+        if not line.startswith(b"data: ") or data == DONE:
             continue
         event = json.loads(data)
         if "error" in event:
