@@ -17,7 +17,7 @@ DEBUG   := $(TARGET)/debug/tollgate
 DATA    ?= ../shared/data
 ARGS    ?=
 
-.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients dashboards chaos fuzz deny train bench-easy bench-router bench-routed bench-pacing bench-ledger
+.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients dashboards chaos fuzz deny train bench-easy bench-engine bench-router bench-routed bench-pacing bench-ledger
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s'|'
@@ -94,6 +94,11 @@ bench-easy: build ## what the demo's MoE can still do: 80 easy prompts against i
 	$(RELEASE) models pull qwen-coder-0.5b qwen-coder-1.5b
 	$(RELEASE) models make-moe qwen-0.5b-moe
 	python3 scripts/bench_easy.py --tollgate $(RELEASE) $(ARGS)
+
+bench-engine: build ## the local engine against llama-server of the same llama.cpp, which is built for it (ARGS='--rounds 5 --threads 2')
+	$(RELEASE) models pull qwen-coder-0.5b
+	server=$$(scripts/llama_server.sh); python3 tests/bench/engine.py --tollgate $(RELEASE) --llama-server "$$server" \
+	  --model $(TOLLGATE_CACHE)/models/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf $(ARGS)
 
 bench-routed: build ## what routing between the demo's two models is worth, on prompts that both have answered and that were graded
 	$(RELEASE) models pull onnxruntime

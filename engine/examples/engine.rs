@@ -1,5 +1,5 @@
 //! Runs one worker from the command line: `engine --model FILE --listen ADDR [--context N] [--parallel N] [--threads N]
-//! [--queue N] [--exit-with-stdin]`, the options of `tollgate engine`. Tests start it where they need a real process.
+//! [--queue N] [--lookup N] [--exit-with-stdin]`, the options of `tollgate engine`. Tests start it where they need a real process.
 
 use tollgate_engine::worker::{self, WorkerOptions};
 
@@ -18,6 +18,7 @@ fn options() -> Option<WorkerOptions> {
             "--context" => options.context = value.parse().ok()?,
             "--parallel" => options.parallel = value.parse().ok()?,
             "--queue" => options.queue = value.parse().ok()?,
+            "--lookup" => options.lookup = value.parse().ok()?,
             "--threads" => options.threads = Some(value.parse().ok()?),
             _ => return None,
         }

@@ -11,6 +11,8 @@ pub mod models;
 pub mod stats;
 pub mod supervisor;
 #[cfg(feature = "llama")]
+pub mod tune;
+#[cfg(feature = "llama")]
 pub mod worker;
 
 #[cfg(feature = "llama")]

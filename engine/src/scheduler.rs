@@ -6,15 +6,19 @@
 //! dropped frees its slot before the next step; the thread never waits for a client, because every request's channel
 //! has room for all it may write; the thread never outlives its [`Thread`], which can interrupt it at any time.
 
+mod admit;
 mod board;
 mod job;
+mod lookup;
 mod meter;
 mod plan;
+mod prefix;
+mod queue;
 mod slot;
 mod step;
 mod thread;
 
-pub(crate) use job::{Event, Failure, Finish, FinishReason, Job, Usage};
+pub(crate) use job::{Event, Failure, Finish, FinishReason, Job, Order, Usage};
 pub(crate) use thread::Thread;
 
 use crate::llama::{ContextOptions, DecodeFailure, Interrupt, Model};
@@ -48,6 +52,8 @@ pub(crate) struct SchedulerOptions {
     pub(crate) batch: u32,
     /// How llama.cpp loads the model.
     pub(crate) loading: Loading,
+    /// Tokens of an answer guessed at most from what was said before; 0 = none.
+    pub(crate) lookup: u32,
 }
 
 /// The way to the scheduler's thread, for as long as its [`Thread`] lives.
@@ -95,7 +101,8 @@ fn run_thread(
     let context = model.context(&shape, interrupt)?;
     let (slots, per_request) = (options.parallel as usize, per_request as usize);
     let board = Arc::new(Board::new(slots, per_request, batch as usize, options.queue));
-    let mut stepper = Stepper::new(&model, context, inbox, Arc::clone(&board), interrupt);
+    let mut stepper =
+        Stepper::new(&model, context, inbox, Arc::clone(&board), interrupt, options.lookup as usize);
     stepper.warm_up().map_err(stopped)?;
     let scheduler = Scheduler { jobs, board, context: per_request };
     if ready.send((scheduler, Arc::clone(&model))).is_err() {
@@ -113,13 +120,13 @@ fn stopped(failure: DecodeFailure) -> EngineError {
 
 impl Scheduler {
     /// Submits a job; its events come through the receiver, and dropping that cancels it.
-    pub(crate) fn submit(&self, job: Job) -> Result<mpsc::Receiver<Event>, Full> {
+    pub(crate) fn submit(&self, job: Job, order: Order) -> Result<mpsc::Receiver<Event>, Full> {
         let place = self.board.place().map_err(|retry_after| Full { retry_after })?;
         let each = if job.logprobs.is_some() { 2 } else { 1 };
         let (events, receiver) = mpsc::channel(job.max_tokens * each + CLOSING_EVENTS);
         // There are as many places in the channel as permits, so only a dead thread refuses: the receiver then sees
         // that its sender is gone.
-        drop(self.jobs.try_send(Message::Job(Submitted { job, events, place: Some(place) })));
+        drop(self.jobs.try_send(Message::Job(Submitted { job, order, events, place: Some(place) })));
         Ok(receiver)
     }
 

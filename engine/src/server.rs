@@ -5,6 +5,7 @@
 
 mod answer;
 mod error;
+mod order;
 mod request;
 mod stream;
 
@@ -75,6 +76,7 @@ impl Server {
 
     async fn chat(&self, request: Request<Incoming>) -> Result<Response<Body>, ApiError> {
         let service = self.ready()?;
+        let order = order::of(request.headers());
         let body = Limited::new(request.into_body(), BODY_LIMIT).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 ApiError::too_large(BODY_LIMIT)
@@ -86,7 +88,7 @@ impl Server {
         let preparing = Arc::clone(&service);
         let prepared = tokio::task::spawn_blocking(move || preparing.prepare(&body)).await;
         let (request, job) = prepared.map_err(|error| ApiError::internal(error.to_string()))??;
-        let mut events = service.scheduler.submit(job)?;
+        let mut events = service.scheduler.submit(job, order)?;
         let heading = Heading::new(&service.name);
         if !request.stream {
             return whole_answer(&heading, events, request.logprobs.is_some()).await;

@@ -17,6 +17,8 @@ pub struct Stats {
     pub tokens_per_second: f64,
     /// Prompt tokens per second while prompts are being read, averaged over the last steps (0 until measured).
     pub prompt_tokens_per_second: f64,
+    /// Seconds that one more request would wait for a slot, by the last ones (0 where one is free, or until measured).
+    pub predicted_wait_seconds: f64,
     /// Share of the KV memory in use by running requests, 0 to 1.
     pub kv_used_ratio: f64,
 }

@@ -9,7 +9,9 @@ mod listener;
 mod memory;
 mod options;
 
-pub use options::{DEFAULT_CONTEXT, DEFAULT_DRAIN, DEFAULT_PARALLEL, DEFAULT_QUEUE, WorkerOptions};
+pub use options::{
+    DEFAULT_CONTEXT, DEFAULT_DRAIN, DEFAULT_LOOKUP, DEFAULT_PARALLEL, DEFAULT_QUEUE, WorkerOptions,
+};
 
 use crate::EngineError;
 use crate::scheduler::{self, SchedulerOptions, Thread};
@@ -111,6 +113,7 @@ fn scheduler_options(options: &WorkerOptions) -> SchedulerOptions {
         queue: options.queue as usize,
         batch: BATCH,
         loading: options.loading.clone(),
+        lookup: options.lookup,
     }
 }
 

@@ -214,3 +214,37 @@ async fn the_model_is_listed_with_its_facts() {
     assert_eq!(model["meta"]["context"], support::CONTEXT);
     assert_eq!(model["meta"]["architecture"], "llama");
 }
+
+#[tokio::test]
+async fn looking_up_what_comes_next_does_not_change_what_is_said() {
+    let mut plain = support::options();
+    plain.lookup = 0;
+    let (plain, guessing) = (support::start(plain).await, support::start(support::options()).await);
+    let list = "apple, pear, plum, cherry, grape, lemon, melon, peach, fig, date";
+    let repeat = format!("Repeat this list word for word, twice: {list}. The list is: {list}.");
+    for (prompt, more) in [
+        (&repeat[..], json!({"ignore_eos": true})),
+        (STORY, json!({"frequency_penalty": 0.5})),
+        (&repeat[..], json!({"temperature": 0.7, "seed": 5, "logprobs": true})),
+    ] {
+        let body = ask_with(prompt, 60, more);
+        let (_, expected) = chat(&plain, &body).await;
+        let (_, answer) = chat(&guessing, &body).await;
+        // A batch of several tokens rounds sums differently, which may tip a close call but not the first words.
+        let agree = text(&expected).bytes().zip(text(&answer).bytes()).take_while(|(a, b)| a == b).count();
+        assert!(agree >= text(&expected).len() / 2, "{} against {}", text(&expected), text(&answer));
+        assert_eq!(answer["usage"]["completion_tokens"], expected["usage"]["completion_tokens"]);
+        // What was guessed wrong left nothing behind: the talk goes on as if nothing had been guessed.
+        let messages = json!([
+            {"role": "user", "content": prompt}, {"role": "assistant", "content": text(&answer)},
+            {"role": "user", "content": "Thank you."},
+        ]);
+        let next =
+            |reuse| ask_with("", 1, json!({"messages": messages, "cache_prompt": reuse, "logprobs": true}));
+        let chance =
+            |answer: &Value| answer["choices"][0]["logprobs"]["content"][0]["logprob"].as_f64().unwrap();
+        let (_, kept) = chat(&guessing, &next(true)).await;
+        let (_, afresh) = chat(&guessing, &next(false)).await;
+        assert!((chance(&kept) - chance(&afresh)).abs() < 0.05, "{kept} against {afresh}");
+    }
+}

@@ -34,7 +34,16 @@ pub async fn complete(app: Arc<App>, mut call: Call) -> Result<Response<Body>, F
     plan.stick(&decision);
     let mut booking = Booking::open(&app, &call, &ask, &chat, &plan, (&decision, hold)).await?;
     booking.listen(Transcript::begin(app.keep_content, &body, chat.stream));
-    let route = dispatch::Route { app: &app, ask: &ask, chat: &chat, plan: &plan, decision: &decision, wind };
+    let deadline = call.deadline.and_then(|all| call.began.checked_add(all));
+    let route = dispatch::Route {
+        app: &app,
+        ask: &ask,
+        chat: &chat,
+        plan: &plan,
+        decision: &decision,
+        wind,
+        deadline,
+    };
     let shadow = Shadow::draw(&app, &call, &route, &body);
     let answer = dispatch::send(&route, &body, &mut booking, &call.id).await;
     let answer = match answer {

@@ -1,6 +1,6 @@
 //! Sending: the best candidate first, and on a failure before its first byte the next that can be paid.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Response;
@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::booking::Booking;
 use crate::plan::Plan;
 use crate::request::Ask;
-use crate::upstream::{Arriving, Failure, Upstream};
+use crate::upstream::{Arriving, Failure, Turn, Upstream};
 use crate::wind_down::WindDown;
 use crate::wire::error::Fault;
 use crate::wire::openai::{Answer as Whole, Chat, Wanted};
@@ -32,6 +32,8 @@ pub struct Route<'a> {
     pub decision: &'a Decision,
     /// How far the money of its run has gone.
     pub wind: WindDown,
+    /// When the answer is of no use any more.
+    pub deadline: Option<Instant>,
 }
 
 /// Longest whole answer taken from an engine, bytes.
@@ -131,7 +133,8 @@ pub(crate) async fn attempt(
     };
     let rewritten = route.chat.rewrite(body, &wanted);
     booking.watch.sending();
-    let answer = booking.waiting_for(upstream.chat(rewritten, id)).await;
+    let turn = Turn { caller: route.ask.key_id.as_deref(), deadline: route.deadline };
+    let answer = booking.waiting_for(upstream.chat(rewritten, id, turn)).await;
     booking.watch.answered();
     let response = answer?;
     let content_type = response.headers().get(CONTENT_TYPE).cloned();

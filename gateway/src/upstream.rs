@@ -10,6 +10,7 @@ mod failure;
 mod health;
 mod probe;
 mod scrape;
+mod turn;
 mod unix;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use tollgate_engine::supervisor::{Address, Engine, Lease, State, Trouble};
 
 pub use arriving::Arriving;
 pub use failure::Failure;
+pub use turn::Turn;
 
 use crate::lanes::PerLane;
 
@@ -195,16 +197,26 @@ impl Upstream {
         self.timeouts.idle
     }
 
-    /// Sends a chat body and waits for the answer's head; an engine that is started by requests is waited for first.
+    /// Sends a chat body and waits for the answer's head; an engine that is started by requests is waited for first. A worker of
+    /// Tollgate's own is told whose `turn` it is.
     ///
     /// # Errors
     /// [`Failure`]: what went wrong, and whether another model may be tried.
-    pub async fn chat(&self, body: Bytes, request_id: &str) -> Result<Response<Arriving>, Failure> {
+    pub async fn chat(
+        &self,
+        body: Bytes,
+        request_id: &str,
+        turn: Turn<'_>,
+    ) -> Result<Response<Arriving>, Failure> {
         let (chat, lease) = self.enter().await?;
         let process = lease.as_ref().map_or(0, Lease::number);
         let mut request = Request::post(chat).header(CONTENT_TYPE, "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
+        }
+        // Names of keys are nobody else's business.
+        if matches!(self.link, Link::Unix(_)) {
+            request = turn.put(request);
         }
         let request = request
             .header(REQUEST_ID, request_id)
@@ -286,6 +298,8 @@ impl Upstream {
         tracing::warn!(engine, %status, said = %said, "the engine refused the request");
         match status {
             StatusCode::TOO_MANY_REQUESTS => Failure::Busy { engine },
+            // A worker whose queue is full, or too long for the request's deadline, is not ill.
+            _ if failure::is_overload(&body) => Failure::Busy { engine },
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
                 let (message, param) = failure::words_of(&body);
                 Failure::Refused { engine, status, message, param }

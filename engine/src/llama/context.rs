@@ -95,6 +95,18 @@ impl<'model> Context<'model> {
         self.inner.clear_kv_cache_seq(Some(sequence), Some(from), None).unwrap_or(false)
     }
 
+    /// Has `to` hold a copy of the first `tokens` cells of `from`, and nothing else. The cells are moved with the next
+    /// batch; what `from` does meanwhile does not touch the copy. False when `to` holds nothing instead.
+    pub(crate) fn copy(&mut self, from: i32, to: i32, tokens: usize) -> bool {
+        // A sequence in a stream of its own can only be copied whole.
+        let copied = self.truncate(to, 0) && self.inner.copy_kv_cache_seq(from, to, None, None).is_ok();
+        let cut = copied && self.truncate(to, tokens);
+        if copied && !cut {
+            self.truncate(to, 0);
+        }
+        cut
+    }
+
     /// Drops everything.
     pub(crate) fn clear(&mut self) {
         self.inner.clear_kv_cache();

@@ -55,26 +55,58 @@ impl Board {
 
     /// A place for one more request, or how long to wait for one.
     pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Duration> {
-        Arc::clone(&self.places).try_acquire_owned().map_err(|_| self.retry_after())
+        let taken = Arc::clone(&self.places).try_acquire_owned();
+        taken.map_err(|_| {
+            let wait = Duration::from_secs_f64(self.stats().predicted_wait_seconds);
+            wait.clamp(Duration::from_secs(1), LONGEST_RETRY)
+        })
     }
 
-    /// About how long until the queue has moved on by one.
-    fn retry_after(&self) -> Duration {
-        let service = self.posted.lock().2.service_seconds;
-        Duration::from_secs_f64(service / self.slots.max(1) as f64)
-            .clamp(Duration::from_secs(1), LONGEST_RETRY)
+    /// About how long one more request would wait for a slot, with so many waiting before it.
+    fn predicted_wait(&self, active: u32, waiting: u32, service_seconds: f64) -> f64 {
+        let slots = self.slots.max(1) as f64;
+        let before = f64::from(active) + f64::from(waiting) - slots + 1.0;
+        // Slots that are all taken end one after another, on average each `slots`-th of a request's time.
+        (before.max(0.0) * service_seconds / slots).max(0.0)
     }
 
     pub(super) fn stats(&self) -> Stats {
         let (active, kv_used_ratio, meter) = *self.posted.lock();
         let taken = self.place_count - self.places.available_permits().min(self.place_count);
+        let queue_depth = u32::try_from(taken).unwrap_or(u32::MAX).saturating_sub(active);
         Stats {
             active,
-            queue_depth: u32::try_from(taken).unwrap_or(u32::MAX).saturating_sub(active),
+            queue_depth,
+            predicted_wait_seconds: self.predicted_wait(active, queue_depth, meter.service_seconds),
             slots: u32::try_from(self.slots).unwrap_or(u32::MAX),
             tokens_per_second: meter.written_per_second,
             prompt_tokens_per_second: meter.read_per_second,
             kv_used_ratio,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_is_told_by_how_long_requests_took_and_how_many_wait() {
+        let board = Board::new(2, 64, 32, 1);
+        let mut meter = Meter::default();
+        meter.served(Duration::from_secs(8));
+        board.publish(1, 0, &meter);
+        let held: Vec<_> = (0..2).map(|_| board.place().unwrap()).collect();
+        board.publish(2, 0, &meter);
+        assert!(
+            (board.stats().predicted_wait_seconds - 4.0).abs() < 1e-9,
+            "the first slot of two to be free"
+        );
+        let waits = board.place().unwrap();
+        assert!((board.stats().predicted_wait_seconds - 8.0).abs() < 1e-9);
+        assert_eq!(board.place().unwrap_err(), Duration::from_secs(8), "what a refused client is told");
+        drop((held, waits));
+        board.publish(0, 0, &meter);
+        assert!(board.stats().predicted_wait_seconds.abs() < 1e-9);
     }
 }

@@ -3,6 +3,7 @@
 use crate::llama::{DecodeFailure, Token};
 use crate::logprobs::Likelihood;
 use crate::sample::Sampling;
+use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// One answer to be written.
@@ -22,6 +23,15 @@ pub(crate) struct Job {
     pub(crate) reuse: bool,
     /// Whether to say how likely each token was, and so many alternatives.
     pub(crate) logprobs: Option<usize>,
+}
+
+/// What the order of waiting jobs goes by. Whoever asks says so himself: it decides nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// Who asks: callers take turns.
+    pub(crate) caller: String,
+    /// When the answer is of no use any more.
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// What happens to a job, in order: any number of texts and tokens, then one of the others.
@@ -64,8 +74,10 @@ pub(crate) struct Usage {
     pub(crate) cached_tokens: usize,
     /// Tokens written, with the one that ended the answer.
     pub(crate) completion_tokens: usize,
-    /// This request's share of the engine's computing time.
-    pub(crate) engine_us: u64,
+    /// This request's share of the computing time, spent on its prompt.
+    pub(crate) reading_us: u64,
+    /// The same, spent on its answer.
+    pub(crate) writing_us: u64,
 }
 
 /// Why an answer cannot be written.
@@ -74,6 +86,9 @@ pub(crate) enum Failure {
     /// The computation failed.
     #[error("{0}")]
     Decode(DecodeFailure),
+    /// It waited for its turn until its deadline.
+    #[error("the deadline passed while the request waited for its turn")]
+    TooLate,
     /// The model gave no usable numbers.
     #[error("the model's output is not a number; its file may be damaged")]
     NoLogits,
@@ -92,6 +107,7 @@ pub(super) enum Message {
 #[derive(Debug)]
 pub(super) struct Submitted {
     pub(super) job: Job,
+    pub(super) order: Order,
     pub(super) events: mpsc::Sender<Event>,
     /// Given back before the last event is sent: whoever has the answer may ask again at once.
     pub(super) place: Option<OwnedSemaphorePermit>,
@@ -101,5 +117,12 @@ impl Submitted {
     /// Whether nobody waits for the answer any more.
     pub(super) fn abandoned(&self) -> bool {
         self.events.is_closed()
+    }
+
+    /// Ends it before it began.
+    pub(super) fn refuse(mut self, failure: Failure) {
+        self.place = None;
+        // The channel has room for more than this; a closed one means that nobody waits.
+        drop(self.events.try_send(Event::Failed(failure)));
     }
 }

@@ -1,4 +1,4 @@
-//! Measures how fast the engine reads and writes, and from that how much a step may read.
+//! Measures how fast the engine reads and writes, and from that how much a step may read and how its time is shared.
 
 use std::time::Duration;
 
@@ -6,12 +6,16 @@ use std::time::Duration;
 const NEWEST: f64 = 0.1;
 /// A step with fewer prompt tokens says little about the reading speed.
 const TELLING_TOKENS: usize = 16;
+/// Nor does one that spends less of its time on them.
+const TELLING_SHARE: f64 = 0.2;
 /// How long a step that only reads may take: it bounds how late a cancelled request frees its slot.
 const READING_STEP: Duration = Duration::from_millis(400);
-/// How long a step may read while answers are being written: it bounds their hesitation.
+/// How long a step may read while answers are being written, if writing takes no longer: it bounds their hesitation.
 const MIXED_STEP: Duration = Duration::from_millis(120);
-/// Below this a step reads inefficiently.
+/// A step reads no fewer tokens beside answers: they cost two fifths more than in a large batch, but answers hesitate less.
 const LEAST_READ: usize = 32;
+/// Nor a step that only reads: from here on tokens cost no less in larger batches.
+const LEAST_READ_ALONE: usize = 128;
 
 /// Running averages. A speed is 0 until measured.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,18 +26,35 @@ pub(super) struct Meter {
     pub(super) read_per_second: f64,
     /// Seconds a request held its slot.
     pub(super) service_seconds: f64,
+    /// Seconds a token of an answer costs where nothing else is computed: writers share the weights that are read.
+    token_seconds: f64,
 }
 
 impl Meter {
-    /// Notes a step that read `read` prompt tokens and wrote one token for each of `writers` answers.
-    pub(super) fn step(&mut self, read: usize, writers: usize, took: Duration) {
+    /// Notes a step that read `read` prompt tokens (and guesses) and wrote `written` tokens in all for `writers` answers.
+    pub(super) fn step(&mut self, read: usize, writers: usize, written: usize, took: Duration) {
         let seconds = took.as_secs_f64().max(1e-6);
         if writers > 0 {
-            average(&mut self.written_per_second, 1.0 / seconds);
+            average(&mut self.written_per_second, written as f64 / writers as f64 / seconds);
+            if read == 0 {
+                average(&mut self.token_seconds, seconds / writers as f64);
+            }
         }
-        if read >= TELLING_TOKENS {
-            average(&mut self.read_per_second, read as f64 / seconds);
+        // What writing takes in the same step is no part of the reading speed; where it is nearly all, nothing is told.
+        let reading = seconds - self.token_seconds * writers as f64;
+        if read >= TELLING_TOKENS && reading > seconds * TELLING_SHARE {
+            average(&mut self.read_per_second, read as f64 / reading);
         }
+    }
+
+    /// The share of a step's time that one token of an answer costs, and one of a prompt, in a step with so many of
+    /// both: in proportion to what each takes where it is computed apart. All shares together are the whole.
+    pub(super) fn token_shares(&self, writers: usize, read: usize) -> (f64, f64) {
+        let known = self.token_seconds > 0.0 && self.read_per_second > 0.0;
+        let (write, read_one) =
+            if known { (self.token_seconds, 1.0 / self.read_per_second) } else { (1.0, 1.0) };
+        let whole = write * writers as f64 + read_one * read as f64;
+        if whole > 0.0 { (write / whole, read_one / whole) } else { (0.0, 0.0) }
     }
 
     /// Notes a request that held its slot for `held`.
@@ -41,12 +62,16 @@ impl Meter {
         average(&mut self.service_seconds, held.as_secs_f64());
     }
 
-    /// Prompt tokens the next step may read.
-    pub(super) fn reading_room(&self, answers_run: bool, batch: usize) -> usize {
-        let limit = if answers_run { MIXED_STEP } else { READING_STEP };
-        let room = (self.read_per_second * limit.as_secs_f64()) as usize;
+    /// Prompt tokens the next step may read beside so many answers.
+    pub(super) fn reading_room(&self, writers: usize, batch: usize) -> usize {
+        let (limit, least) = if writers == 0 {
+            (READING_STEP.as_secs_f64(), LEAST_READ_ALONE)
+        } else {
+            (MIXED_STEP.as_secs_f64().max(self.token_seconds * writers as f64), LEAST_READ)
+        };
+        let room = (self.read_per_second * limit) as usize;
         // Whole multiples keep the matrix kernels' tiles full.
-        (room / LEAST_READ * LEAST_READ).clamp(LEAST_READ, batch.max(LEAST_READ))
+        (room / LEAST_READ * LEAST_READ).max(least).min(batch.max(LEAST_READ))
     }
 }
 
@@ -61,25 +86,42 @@ mod tests {
     #[test]
     fn speeds_follow_what_is_measured() {
         let mut meter = Meter::default();
-        meter.step(100, 0, Duration::from_millis(200));
-        meter.step(0, 2, Duration::from_millis(20));
+        meter.step(100, 0, 0, Duration::from_millis(200));
+        meter.step(0, 2, 2, Duration::from_millis(20));
         assert!((meter.read_per_second - 500.0).abs() < 1e-6);
         assert!((meter.written_per_second - 50.0).abs() < 1e-6);
         for _ in 0..100 {
-            meter.step(4, 1, Duration::from_millis(40));
+            meter.step(4, 1, 1, Duration::from_millis(40));
         }
         assert!((meter.read_per_second - 500.0).abs() < 1e-6, "few tokens say nothing");
         assert!((meter.written_per_second - 25.0).abs() < 0.1);
     }
 
     #[test]
+    fn time_is_shared_by_what_each_token_costs_apart() {
+        let mut meter = Meter::default();
+        assert_eq!(meter.token_shares(1, 3), (0.25, 0.25), "until measured, evenly");
+        meter.step(100, 0, 0, Duration::from_secs(1));
+        meter.step(0, 2, 2, Duration::from_millis(80));
+        let (write, read) = meter.token_shares(2, 32);
+        assert!((write / read - 4.0).abs() < 1e-9, "40 ms against 10 ms");
+        assert!((write * 2.0 + read * 32.0 - 1.0).abs() < 1e-9, "nothing is lost");
+    }
+
+    #[test]
     fn a_step_reads_less_while_answers_run() {
         let mut meter = Meter::default();
-        assert_eq!(meter.reading_room(false, 512), LEAST_READ);
-        meter.step(1000, 0, Duration::from_secs(1));
-        assert_eq!(meter.reading_room(false, 512), 384);
-        assert_eq!(meter.reading_room(true, 512), 96);
+        assert_eq!(meter.reading_room(0, 512), LEAST_READ_ALONE);
+        assert_eq!(meter.reading_room(1, 512), LEAST_READ);
+        assert_eq!(meter.reading_room(0, 64), 64, "never more than a batch");
+        meter.step(1000, 0, 0, Duration::from_secs(1));
+        assert_eq!(meter.reading_room(0, 512), 384);
+        assert_eq!(meter.reading_room(1, 512), 96);
+        meter.step(0, 8, 8, Duration::from_millis(240));
+        assert_eq!(meter.reading_room(8, 512), 224, "as long as writing takes");
+        meter.step(224, 8, 8, Duration::from_millis(464));
+        assert!((meter.read_per_second - 1000.0).abs() < 1.0, "what was written meanwhile does not count");
         meter.read_per_second = 1e6;
-        assert_eq!(meter.reading_room(true, 512), 512);
+        assert_eq!(meter.reading_room(1, 512), 512);
     }
 }

@@ -1,7 +1,9 @@
 //! One sequence of the context: the tokens its KV cells hold, and the request that uses it now.
 
 use super::job::{Event, Failure, Finish, FinishReason, Submitted, Usage};
+use super::lookup::{Pace, guess};
 use super::plan::common_prefix;
+use super::prefix::{Source, Start};
 use crate::llama::{Context, Model, Token};
 use crate::logprobs::Likelihood;
 use crate::sample::Sampler;
@@ -14,8 +16,10 @@ pub(super) struct Slot {
     pub(super) sequence: i32,
     pub(super) held: Vec<Token>,
     pub(super) run: Option<Run>,
-    /// Counts admissions over all slots; the slot with the lowest was used longest ago.
+    /// The number of the last admission to it; the slot with the lowest was used longest ago.
     pub(super) last_used: u64,
+    /// Length of the last prompt it was given.
+    pub(super) prompt_tokens: usize,
 }
 
 /// A request in a slot.
@@ -28,13 +32,20 @@ pub(super) struct Run {
     written: usize,
     /// The token picked last, which the next step computes; `None` while the prompt is being read.
     pending: Option<Token>,
-    engine: Duration,
+    /// What the next step computes beyond that, in case it is what will be picked.
+    guesses: Vec<Token>,
+    pace: Pace,
+    /// The slot whose reading it waits for, to begin with a copy of that.
+    follows: Option<Source>,
+    /// Its share of the computing time, spent on its prompt and on its answer.
+    reading: Duration,
+    writing: Duration,
     began: Instant,
 }
 
 impl Slot {
     pub(super) fn new(sequence: i32) -> Self {
-        Self { sequence, held: Vec::new(), run: None, last_used: 0 }
+        Self { sequence, held: Vec::new(), run: None, last_used: 0, prompt_tokens: 0 }
     }
 
     /// How much of `prompt` need not be read if it is given this slot. The last token is always read, for its logits.
@@ -43,31 +54,83 @@ impl Slot {
         if can_rewind || reusable == self.held.len() { reusable } else { 0 }
     }
 
-    /// Begins a request: drops the KV cells it has no use for.
-    pub(super) fn begin(&mut self, submitted: Submitted, context: &mut Context<'_>, can_rewind: bool) {
+    /// How much of `prompt` it will hold once it has read its own.
+    pub(super) fn will_hold(&self, prompt: &[Token]) -> usize {
+        let run = self.run.as_ref();
+        let common = run.map_or(0, |run| common_prefix(&run.submitted.job.prompt, prompt));
+        common.min(prompt.len().saturating_sub(1))
+    }
+
+    /// Begins a request that starts with the slot's own cells, as far as they are told to serve, or follows another
+    /// slot. A copy has been made before.
+    pub(super) fn begin(&mut self, submitted: Submitted, start: Start, context: &mut Context<'_>) {
+        let (cached, follows) = match start {
+            Start::Own(tokens) => (self.keep(tokens, context), None),
+            Start::Follow(source) => (0, Some(source)),
+            Start::Copy(_) => (self.held.len(), None),
+        };
         let job = &submitted.job;
-        let mut keep = if job.reuse { self.reusable(&job.prompt, can_rewind) } else { 0 };
-        if keep < self.held.len() && !context.truncate(self.sequence, keep) {
-            keep = 0;
-            context.truncate(self.sequence, 0);
-        }
-        self.held.truncate(keep);
+        self.prompt_tokens = job.prompt.len();
         self.run = Some(Run {
             sampler: Sampler::new(job.sampling.clone()),
             text: AnswerText::new(job.stops.clone()),
-            cached: keep,
+            cached,
             written: 0,
             pending: None,
-            engine: Duration::ZERO,
+            guesses: Vec::new(),
+            pace: Pace::default(),
+            follows,
+            reading: Duration::ZERO,
+            writing: Duration::ZERO,
             began: Instant::now(),
             submitted,
         });
     }
 
-    /// Prompt tokens still to be read; 0 once the answer is being written, and for an idle slot.
+    /// Drops all but the first `tokens` cells; returns how many are left.
+    fn keep(&mut self, tokens: usize, context: &mut Context<'_>) -> usize {
+        let mut keep = tokens.min(self.held.len());
+        if keep < self.held.len() && !context.truncate(self.sequence, keep) {
+            keep = 0;
+            context.truncate(self.sequence, 0);
+        }
+        self.held.truncate(keep);
+        keep
+    }
+
+    /// Takes a copy of `first` that another sequence holds, instead of its own cells.
+    pub(super) fn copy(&mut self, from: i32, first: &[Token], context: &mut Context<'_>) {
+        let copied = context.copy(from, self.sequence, first.len());
+        self.held.clear();
+        self.held.extend_from_slice(if copied { first } else { &[] });
+    }
+
+    /// The slot it waits for, and the prompt that it will go on with.
+    pub(super) fn follows(&self) -> Option<(Source, &[Token])> {
+        let run = self.run.as_ref()?;
+        Some((run.follows?, &run.submitted.job.prompt))
+    }
+
+    /// It waits for another slot than it did.
+    pub(super) fn follow(&mut self, source: Source) {
+        if let Some(run) = &mut self.run {
+            run.follows = Some(source);
+        }
+    }
+
+    /// It waits no more: its first `tokens` cells serve its prompt.
+    pub(super) fn stop_following(&mut self, tokens: usize, context: &mut Context<'_>) {
+        let cached = self.keep(tokens, context);
+        if let Some(run) = &mut self.run {
+            (run.follows, run.cached) = (None, cached);
+        }
+    }
+
+    /// Prompt tokens still to be read; 0 once the answer is being written, while another slot reads for it, and for an
+    /// idle slot.
     pub(super) fn unread(&self) -> usize {
         match &self.run {
-            Some(run) if run.pending.is_none() => {
+            Some(run) if run.pending.is_none() && run.follows.is_none() => {
                 run.submitted.job.prompt.len().saturating_sub(self.held.len())
             }
             _ => 0,
@@ -79,6 +142,45 @@ impl Slot {
         self.run.as_ref().and_then(|run| run.pending)
     }
 
+    /// Guesses at the tokens after the pending one, `most` at most, for the next step to compute with it.
+    pub(super) fn guess(&mut self, most: usize) -> &[Token] {
+        let Some(run) = &mut self.run else { return &[] };
+        // The answer's last token is not computed, so what follows its last but one need not be known.
+        let left = run.submitted.job.max_tokens.saturating_sub(run.written + 1);
+        run.guesses.clear();
+        if let Some(next) = run.pending {
+            run.guesses.extend_from_slice(guess(&self.held, next, run.pace.length(most).min(left)));
+        }
+        &run.guesses
+    }
+
+    /// Whether guess number `number` was what is pending now: then it is computed already.
+    pub(super) fn guessed(&mut self, number: usize) -> bool {
+        let Some(run) = &mut self.run else { return false };
+        let right = run.pending.is_some() && run.pending == run.guesses.get(number).copied();
+        if right {
+            self.held.extend(run.pending);
+        }
+        right
+    }
+
+    /// Notes how many guesses were right, and drops the cells of the others.
+    pub(super) fn settle_guesses(
+        &mut self,
+        right: usize,
+        guessed: usize,
+        most: usize,
+        context: &mut Context<'_>,
+    ) {
+        if right < guessed && !context.truncate(self.sequence, self.held.len()) {
+            context.truncate(self.sequence, 0);
+            self.held.clear();
+        }
+        if let Some(run) = &mut self.run {
+            run.pace.note(guessed, right, most);
+        }
+    }
+
     /// The next `count` prompt tokens to be read.
     pub(super) fn next_unread(&self, count: usize) -> &[Token] {
         let prompt = self.run.as_ref().map_or(&[][..], |run| &run.submitted.job.prompt);
@@ -88,10 +190,13 @@ impl Slot {
     /// Notes that the next `read` prompt tokens, or the pending token, were computed.
     pub(super) fn computed(&mut self, read: usize, share: Duration) {
         let Some(run) = &mut self.run else { return };
-        run.engine += share;
         match run.pending {
-            Some(token) => self.held.push(token),
+            Some(token) => {
+                run.writing += share;
+                self.held.push(token);
+            }
             None => {
+                run.reading += share;
                 let prompt = &run.submitted.job.prompt;
                 let next = prompt.get(self.held.len()..self.held.len() + read).unwrap_or_default();
                 self.held.extend_from_slice(next);
@@ -103,9 +208,11 @@ impl Slot {
     /// the request has ended.
     pub(super) fn write(&mut self, model: &Model, logits: &[f32]) -> Option<Duration> {
         let run = self.run.as_mut()?;
+        let began = Instant::now();
         let barred = if run.submitted.job.ignore_eos { model.ends() } else { &[] };
         let picked = run.sampler.pick(logits, barred).and_then(|token| i32::try_from(token).ok()).map(Token);
         let Some(token) = picked else { return self.fail(Failure::NoLogits) };
+        run.writing += began.elapsed();
         run.written += 1;
         if model.ends_answer(token) {
             return self.finish(FinishReason::Stop);
@@ -155,7 +262,8 @@ impl Slot {
             prompt_tokens: run.submitted.job.prompt.len(),
             cached_tokens: run.cached,
             completion_tokens: run.written,
-            engine_us: u64::try_from(run.engine.as_micros()).unwrap_or(u64::MAX),
+            reading_us: micros(run.reading),
+            writing_us: micros(run.writing),
         };
         run.submitted.place = None;
         run.send(Event::Done(Finish { reason, usage }));
@@ -171,4 +279,8 @@ impl Run {
             tracing::debug!(%error, "an event found no receiver");
         }
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,12 +1,12 @@
 //! The scheduler's thread: takes jobs, gives them slots, and computes step after step until told to stop.
 
 use super::board::Board;
-use super::job::{Failure, Message, Submitted};
+use super::job::{Failure, Message};
 use super::meter::Meter;
-use super::plan::shares;
+use super::plan::{Reader, shares};
+use super::queue::Queue;
 use super::slot::Slot;
 use crate::llama::{Batch, Context, DecodeFailure, Interrupt, Model, Token};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -20,17 +20,19 @@ const WARM_WRITE: usize = 4;
 
 /// What the thread owns.
 pub(super) struct Stepper<'model> {
-    model: &'model Model,
-    context: Context<'model>,
+    pub(super) model: &'model Model,
+    pub(super) context: Context<'model>,
     batch: Batch,
     batch_limit: usize,
-    slots: Vec<Slot>,
-    waiting: VecDeque<Submitted>,
+    /// Tokens guessed at most for each step of a lone answer.
+    lookup: usize,
+    pub(super) slots: Vec<Slot>,
+    pub(super) waiting: Queue,
     inbox: mpsc::Receiver<Message>,
     interrupt: &'model Interrupt,
     meter: Meter,
-    board: Arc<Board>,
-    admissions: u64,
+    pub(super) board: Arc<Board>,
+    pub(super) admissions: u64,
     broken: u32,
 }
 
@@ -38,9 +40,16 @@ pub(super) struct Stepper<'model> {
 struct Part {
     slot: usize,
     tokens: usize,
-    /// Where its logits will be.
+    /// Where its first logits will be; those of guesses follow.
     logits: Option<i32>,
     writes: bool,
+}
+
+impl Part {
+    /// Tokens that are computed in case they are picked.
+    fn guesses(&self) -> usize {
+        if self.writes { self.tokens - 1 } else { 0 }
+    }
 }
 
 impl<'model> Stepper<'model> {
@@ -50,6 +59,7 @@ impl<'model> Stepper<'model> {
         inbox: mpsc::Receiver<Message>,
         board: Arc<Board>,
         interrupt: &'model Interrupt,
+        lookup: usize,
     ) -> Self {
         let batch_limit = board.batch();
         Self {
@@ -57,8 +67,9 @@ impl<'model> Stepper<'model> {
             context,
             batch: Batch::new(batch_limit),
             batch_limit,
+            lookup,
             slots: (0..).take(board.slots()).map(Slot::new).collect(),
-            waiting: VecDeque::new(),
+            waiting: Queue::default(),
             inbox,
             interrupt,
             meter: Meter::default(),
@@ -82,7 +93,7 @@ impl<'model> Stepper<'model> {
             let began = Instant::now();
             self.context.decode(&mut self.batch)?;
             if measured {
-                self.meter.step(read, 0, began.elapsed());
+                self.meter.step(read, 0, 0, began.elapsed());
             }
         }
         for position in read..read + WARM_WRITE {
@@ -90,7 +101,7 @@ impl<'model> Stepper<'model> {
             self.batch.push(token(position), position, 0, true);
             let began = Instant::now();
             self.context.decode(&mut self.batch)?;
-            self.meter.step(0, 1, began.elapsed());
+            self.meter.step(0, 1, 1, began.elapsed());
         }
         self.context.clear();
         self.publish();
@@ -101,6 +112,7 @@ impl<'model> Stepper<'model> {
     pub(super) fn run(mut self) -> Result<(), DecodeFailure> {
         while self.take_jobs() {
             self.admit();
+            self.follow();
             self.publish();
             match self.step() {
                 Ok(()) => self.broken = 0,
@@ -125,7 +137,9 @@ impl<'model> Stepper<'model> {
             while let Ok(message) = self.inbox.try_recv() {
                 self.take(message);
             }
-            self.waiting.retain(|submitted| !submitted.abandoned());
+            for late in self.waiting.sort_out(Instant::now()) {
+                late.refuse(Failure::TooLate);
+            }
             self.slots.iter_mut().for_each(Slot::drop_abandoned);
             if !self.waiting.is_empty() || self.slots.iter().any(|slot| slot.run.is_some()) {
                 return true;
@@ -141,27 +155,8 @@ impl<'model> Stepper<'model> {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Job(submitted) => self.waiting.push_back(submitted),
+            Message::Job(submitted) => self.waiting.push(submitted),
             Message::Wake => {}
-        }
-    }
-
-    /// Gives waiting jobs to free slots: the one whose KV cells serve most of the prompt, else the one used longest ago.
-    fn admit(&mut self) {
-        let can_rewind = self.model.can_rewind();
-        while let Some(next) = self.waiting.front() {
-            let prompt = &next.job.prompt;
-            let reuse = next.job.reuse;
-            let free = self.slots.iter_mut().filter(|slot| slot.run.is_none());
-            let best = free.max_by_key(|slot| {
-                let reusable = if reuse { slot.reusable(prompt, can_rewind) } else { 0 };
-                (reusable, u64::MAX - slot.last_used)
-            });
-            let Some(slot) = best else { return };
-            let Some(submitted) = self.waiting.pop_front() else { return };
-            self.admissions += 1;
-            slot.last_used = self.admissions;
-            slot.begin(submitted, &mut self.context, can_rewind);
         }
     }
 
@@ -175,34 +170,60 @@ impl<'model> Stepper<'model> {
         self.context.decode(&mut self.batch)?;
         let took = began.elapsed();
         let writers = parts.iter().filter(|part| part.writes).count();
-        self.meter.step(self.batch.len() - writers, writers, took);
-        let per_token = took.div_f64(self.batch.len() as f64);
+        let read = self.batch.len() - writers;
+        let (write_share, read_share) = self.meter.token_shares(writers, read);
+        let mut written = writers;
         for part in parts {
+            let read = (part.tokens - usize::from(part.writes)) as f64;
+            let share = if part.writes { write_share } else { 0.0 } + read_share * read;
             let slot = &mut self.slots[part.slot];
-            slot.computed(part.tokens, per_token.mul_f64(part.tokens as f64));
-            if let Some(index) = part.logits
-                && let Some(held) = slot.write(self.model, self.context.logits(index))
-            {
+            slot.computed(part.tokens - part.guesses(), took.mul_f64(share));
+            written += self.write(&part);
+        }
+        self.meter.step(read, writers, written, took);
+        Ok(())
+    }
+
+    /// Picks the next token of a part's answer, and goes on for as long as it had been guessed: so many times.
+    fn write(&mut self, part: &Part) -> usize {
+        let Some(first) = part.logits else { return 0 };
+        let slot = &mut self.slots[part.slot];
+        let mut right = 0;
+        for index in first.. {
+            if let Some(held) = slot.write(self.model, self.context.logits(index)) {
                 self.meter.served(held);
             }
+            if !slot.guessed(right) {
+                break;
+            }
+            right += 1;
         }
-        Ok(())
+        if part.writes && self.lookup > 0 {
+            slot.settle_guesses(right, part.guesses(), self.lookup, &mut self.context);
+        }
+        right
     }
 
     fn fill_batch(&mut self) -> Vec<Part> {
         self.batch.clear();
         let mut parts = Vec::new();
-        for (index, slot) in self.slots.iter().enumerate() {
+        let most = self.most_guesses();
+        for (index, slot) in self.slots.iter_mut().enumerate() {
             if let Some(token) = slot.pending() {
-                let logits = self.batch.push(token, slot.held.len(), slot.sequence, true);
-                parts.push(Part { slot: index, tokens: 1, logits, writes: true });
+                let (position, sequence) = (slot.held.len(), slot.sequence);
+                let logits = self.batch.push(token, position, sequence, true);
+                let guesses = slot.guess(most.min(self.board.context().saturating_sub(position + 1)));
+                for (offset, &guess) in guesses.iter().enumerate() {
+                    self.batch.push(guess, position + 1 + offset, sequence, true);
+                }
+                parts.push(Part { slot: index, tokens: 1 + guesses.len(), logits, writes: true });
             }
         }
-        let room = self.meter.reading_room(!parts.is_empty(), self.batch_limit).min(self.batch.room());
+        let room = self.meter.reading_room(parts.len(), self.batch_limit).min(self.batch.room());
         let readers: Vec<usize> =
             (0..self.slots.len()).filter(|&slot| self.slots[slot].unread() > 0).collect();
-        let left: Vec<usize> = readers.iter().map(|&slot| self.slots[slot].unread()).collect();
-        for (reader, share) in readers.into_iter().zip(shares(&left, room)) {
+        let waits: Vec<Reader> = readers.iter().map(|&slot| self.reader(slot)).collect();
+        for (reader, share) in readers.into_iter().zip(shares(&waits, room)) {
             let slot = &self.slots[reader];
             let whole = share == slot.unread();
             let mut logits = None;
@@ -216,6 +237,12 @@ impl<'model> Stepper<'model> {
             }
         }
         parts
+    }
+
+    /// Guesses pay where one answer has the engine to itself; others would wait while wrong ones are computed.
+    fn most_guesses(&self) -> usize {
+        let running = self.slots.iter().filter(|slot| slot.run.is_some()).count();
+        if running == 1 && self.model.can_rewind() { self.lookup.min(self.batch_limit - 1) } else { 0 }
     }
 
     /// After a broken step the KV memory cannot be trusted: every running request fails and all cells are dropped.

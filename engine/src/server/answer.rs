@@ -49,6 +49,8 @@ struct UsageBody {
     total_tokens: usize,
     prompt_tokens_details: CachedTokens,
     engine_us: u64,
+    engine_prefill_us: u64,
+    engine_decode_us: u64,
 }
 
 #[derive(Serialize)]
@@ -145,7 +147,9 @@ impl From<Usage> for UsageBody {
             completion_tokens: usage.completion_tokens,
             total_tokens: usage.prompt_tokens + usage.completion_tokens,
             prompt_tokens_details: CachedTokens { cached_tokens: usage.cached_tokens },
-            engine_us: usage.engine_us,
+            engine_us: usage.reading_us + usage.writing_us,
+            engine_prefill_us: usage.reading_us,
+            engine_decode_us: usage.writing_us,
         }
     }
 }

@@ -105,6 +105,11 @@ impl From<Full> for ApiError {
 
 impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
+        if failure == Failure::TooLate {
+            let message = "The deadline in x-tollgate-deadline-ms passed while the request waited for a free slot; \
+                           allow more time, or try again when the engine is less busy.";
+            return Self::new(StatusCode::GATEWAY_TIMEOUT, Some("deadline_exceeded"), message);
+        }
         Self::internal(format!("The answer could not be written: {failure}"))
     }
 }

@@ -12,6 +12,8 @@ pub const DEFAULT_CONTEXT: u32 = 4096;
 pub const DEFAULT_PARALLEL: u32 = 4;
 /// Requests that may wait unless told otherwise.
 pub const DEFAULT_QUEUE: u32 = 64;
+/// Tokens guessed at most for each step of a lone answer, unless told otherwise.
+pub const DEFAULT_LOOKUP: u32 = 8;
 /// How long running answers may go on after the order to stop, unless told otherwise.
 pub const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 /// Sequences llama.cpp can hold in one context.
@@ -34,6 +36,9 @@ pub struct WorkerOptions {
     pub parallel: u32,
     /// Requests that may wait beyond those; further ones are refused with 503.
     pub queue: u32,
+    /// Tokens guessed at most, from what was said before, for each step of an answer that has the engine to itself; 0 =
+    /// none. It changes how fast answers are written, not what they say.
+    pub lookup: u32,
     /// The model's name in answers; `None` = the file's name without its ending.
     pub alias: Option<String>,
     /// How long running answers may go on after the order to stop.
@@ -54,6 +59,7 @@ impl WorkerOptions {
             context: DEFAULT_CONTEXT,
             parallel: DEFAULT_PARALLEL,
             queue: DEFAULT_QUEUE,
+            lookup: DEFAULT_LOOKUP,
             alias: None,
             drain: DEFAULT_DRAIN,
             loading: Loading::default(),

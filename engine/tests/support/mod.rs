@@ -137,7 +137,18 @@ impl Client {
     }
 
     pub(crate) async fn send(&mut self, method: &str, path: &str, body: Vec<u8>) -> Response<Incoming> {
+        self.send_with(method, path, body, &[]).await
+    }
+
+    pub(crate) async fn send_with(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Vec<u8>,
+        headers: &[(&str, &str)],
+    ) -> Response<Incoming> {
         let request = Request::builder().method(method).uri(path).header("host", "engine");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         self.sender.send_request(request.body(Full::from(body)).unwrap()).await.unwrap()
     }
 

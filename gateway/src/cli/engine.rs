@@ -27,11 +27,17 @@ pub(crate) struct Engine {
     /// Requests that may wait beyond those; further ones are refused.
     #[arg(long, env = "TOLLGATE_ENGINE_QUEUE", value_name = "N", default_value_t = 64)]
     queue: u32,
+    /// Tokens guessed at most, from what was said before, for each step of an answer that has the engine to itself; 0 = none.
+    #[arg(long, env = "TOLLGATE_ENGINE_LOOKUP", value_name = "TOKENS", default_value_t = 8)]
+    lookup: u32,
     /// The model's name in answers; default: the file's name.
     #[arg(long, env = "TOLLGATE_ENGINE_ALIAS", value_name = "NAME")]
     alias: Option<String>,
     #[command(flatten)]
     loading: LoadingArgs,
+    /// Try the model with each number of threads, say which is best, and end.
+    #[arg(long)]
+    tune: bool,
     /// End when standard input closes (set by the supervisor).
     #[arg(long, hide = true)]
     exit_with_stdin: bool,
@@ -83,13 +89,18 @@ impl Engine {
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
         use tollgate_engine::worker::{self, DEFAULT_DRAIN, WorkerOptions};
 
+        let model = tollgate_engine::models::resolve(&self.model)?;
+        if self.tune {
+            return tune(&model, &self.loading.loading());
+        }
         let options = WorkerOptions {
-            model: tollgate_engine::models::resolve(&self.model)?,
+            model,
             listen: self.listen,
             threads: self.threads,
             context: self.context,
             parallel: self.parallel,
             queue: self.queue,
+            lookup: self.lookup,
             alias: self.alias,
             drain: DEFAULT_DRAIN,
             loading: self.loading.loading(),
@@ -100,4 +111,23 @@ impl Engine {
         runtime.block_on(worker::run(options, tollgate::serve::asked_to_stop()))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Prints the speed with each number of threads, and the best number.
+#[cfg(feature = "embedded")]
+fn tune(model: &std::path::Path, loading: &Loading) -> Result<ExitCode, CliError> {
+    use super::output;
+    use tollgate_engine::tune;
+
+    let speeds = tune::tune(model, loading)?;
+    let rows = speeds.iter().map(|speed| {
+        let figures = [speed.read_per_second, speed.written_per_second].map(|speed| format!("{speed:.1}"));
+        [vec![speed.threads.to_string()], figures.to_vec()].concat()
+    });
+    let table = output::table(&["threads", "prompt tokens/s", "answer tokens/s"], 0, rows.collect());
+    output::line(&table.to_string())?;
+    if let Some(best) = tune::best(&speeds) {
+        output::line(&format!("best: --threads {}", best.threads))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::dispatch::read_whole;
 use crate::ledger::{Account, End, HoldRow, LedgerError, Receipt, ReceiptStatus, Timings, now_ms};
 use crate::stopwatch::{micros, millis};
+use crate::upstream::Turn;
 use crate::wire::openai::Answer;
 
 /// A call to make.
@@ -102,7 +103,9 @@ impl Errand<'_> {
         let began = Instant::now();
         let upstream = &self.app.upstreams[self.place];
         let id = format!("{}-{}", self.request, self.purpose);
-        let answer = match upstream.chat(self.body.clone(), &id).await {
+        // Nobody waits for it: it takes its turn beside those who pay.
+        let turn = Turn { caller: Some(self.purpose), deadline: None };
+        let answer = match upstream.chat(self.body.clone(), &id, turn).await {
             Ok(response) => read_whole(response, upstream, self.app.limits.answer_wait).await,
             Err(failure) => Err(failure),
         };

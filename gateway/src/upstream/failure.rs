@@ -159,6 +159,9 @@ struct Said {
     message: String,
     #[serde(default)]
     param: Option<String>,
+    /// Text with most, a number with some.
+    #[serde(default)]
+    code: Option<serde_json::Value>,
 }
 
 /// The message of an OpenAI-style error body and the field it names, or a plain sentence where there is none.
@@ -169,9 +172,27 @@ pub(super) fn words_of(body: &[u8]) -> (String, Option<String>) {
     }
 }
 
+/// Whether an error body is a worker's word that it has too much to do.
+pub(super) fn is_overload(body: &[u8]) -> bool {
+    let code = serde_json::from_slice::<Envelope>(body).ok().and_then(|envelope| envelope.error.code);
+    matches!(
+        code.as_ref().and_then(serde_json::Value::as_str),
+        Some("engine_overloaded" | "deadline_exceeded")
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_queue_is_told_from_a_broken_engine() {
+        assert!(is_overload(br#"{"error":{"message":"later","code":"engine_overloaded"}}"#));
+        assert!(is_overload(br#"{"error":{"message":"too late","code":"deadline_exceeded"}}"#));
+        assert!(!is_overload(br#"{"error":{"message":"loading","code":"loading"}}"#));
+        assert!(!is_overload(br#"{"error":{"message":"odd","code":503}}"#));
+        assert!(!is_overload(b"<html>"));
+    }
 
     #[test]
     fn only_a_refusal_keeps_its_words() {

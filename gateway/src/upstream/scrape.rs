@@ -103,6 +103,8 @@ impl Reading {
                     + first(&["llamacpp:predicted_tokens_seconds"]).unwrap_or(0.0),
                 prompt_tokens_per_second: first(&["llamacpp:prompt_tokens_seconds"]).unwrap_or(0.0),
                 kv_used_ratio: kv.unwrap_or(0.0).clamp(0.0, 1.0),
+                // None of them tells.
+                predicted_wait_seconds: 0.0,
             },
             pauses: pair(
                 &["vllm:inter_token_latency_seconds_sum", "vllm:time_per_output_token_seconds_sum"],

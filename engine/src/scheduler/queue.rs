@@ -1,0 +1,161 @@
+//! The requests that wait for a slot, in the order they will get one: callers take turns, and of one caller's the nearest
+//! deadline goes first, then the earliest.
+//!
+//! A caller with nothing waiting has no place in the order, so one that comes now and then does not stand behind another's
+//! hundred. Its names are the requests' own word: who lies about them changes the order and nothing else.
+
+use super::job::Submitted;
+use std::time::Instant;
+
+/// The waiting requests.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    lines: Vec<Line>,
+    /// Requests given out so far.
+    turns: u64,
+}
+
+/// What one caller has waiting, in the order it came; never empty.
+#[derive(Debug)]
+struct Line {
+    caller: String,
+    /// When it had its last turn; 0 when it had none since it began to wait.
+    last_turn: u64,
+    waiting: Vec<Submitted>,
+}
+
+impl Queue {
+    /// Adds a request.
+    pub(super) fn push(&mut self, submitted: Submitted) {
+        match self.lines.iter_mut().find(|line| line.caller == submitted.order.caller) {
+            Some(line) => line.waiting.push(submitted),
+            None => {
+                let caller = submitted.order.caller.clone();
+                self.lines.push(Line { caller, last_turn: 0, waiting: vec![submitted] });
+            }
+        }
+    }
+
+    /// The request whose turn it is.
+    pub(super) fn next(&self) -> Option<&Submitted> {
+        let line = self.lines.get(self.turn()?)?;
+        line.waiting.get(line.first())
+    }
+
+    /// Takes the request whose turn it is.
+    pub(super) fn pop(&mut self) -> Option<Submitted> {
+        let turn = self.turn()?;
+        self.turns += 1;
+        let line = self.lines.get_mut(turn)?;
+        line.last_turn = self.turns;
+        let submitted = line.waiting.remove(line.first());
+        if line.waiting.is_empty() {
+            self.lines.remove(turn);
+        }
+        Some(submitted)
+    }
+
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Forgets the requests that nobody waits for, and takes out those whose deadline has passed.
+    pub(super) fn sort_out(&mut self, now: Instant) -> Vec<Submitted> {
+        let mut late = Vec::new();
+        for line in &mut self.lines {
+            line.waiting.retain(|submitted| !submitted.abandoned());
+            let overdue = |submitted: &mut Submitted| submitted.order.deadline.is_some_and(|end| end <= now);
+            late.extend(line.waiting.extract_if(.., overdue));
+        }
+        self.lines.retain(|line| !line.waiting.is_empty());
+        late
+    }
+
+    /// The line whose turn it is. Lines that never had one stand in the order they came.
+    fn turn(&self) -> Option<usize> {
+        (0..self.lines.len()).min_by_key(|&line| self.lines[line].last_turn)
+    }
+}
+
+impl Line {
+    /// The place of the request that goes first.
+    fn first(&self) -> usize {
+        let deadline = |place: usize| self.waiting[place].order.deadline;
+        // No deadline is later than any; of equals the first that came is the least.
+        (0..self.waiting.len()).min_by_key(|&place| (deadline(place).is_none(), deadline(place))).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llama::Token;
+    use crate::sample::Sampling;
+    use crate::scheduler::job::{Event, Job, Order};
+    use std::time::Duration;
+    use tokio::sync::mpsc;
+
+    /// A request known by the length of its prompt; dropping the receiver gives it up.
+    fn request(caller: &str, mark: usize, deadline: Option<Instant>) -> (Submitted, mpsc::Receiver<Event>) {
+        let (events, receiver) = mpsc::channel(4);
+        let job = Job {
+            prompt: vec![Token(0); mark],
+            max_tokens: 1,
+            sampling: Sampling::default(),
+            stops: Vec::new(),
+            ignore_eos: false,
+            reuse: true,
+            logprobs: None,
+        };
+        let order = Order { caller: caller.to_owned(), deadline };
+        (Submitted { job, order, events, place: None }, receiver)
+    }
+
+    fn marks(queue: &mut Queue) -> Vec<usize> {
+        std::iter::from_fn(|| queue.pop()).map(|submitted| submitted.job.prompt.len()).collect()
+    }
+
+    #[test]
+    fn callers_take_turns_however_many_they_have_waiting() {
+        let mut queue = Queue::default();
+        let mut held = Vec::new();
+        for (caller, mark) in [("a", 1), ("a", 2), ("a", 3), ("b", 4), ("c", 5), ("b", 6)] {
+            let (submitted, receiver) = request(caller, mark, None);
+            queue.push(submitted);
+            held.push(receiver);
+        }
+        assert_eq!(queue.next().map(|next| next.job.prompt.len()), Some(1));
+        assert_eq!(marks(&mut queue), [1, 4, 5, 2, 6, 3]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn the_nearest_deadline_goes_first_within_a_caller() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let mut held = Vec::new();
+        let seconds = |n| Some(now + Duration::from_secs(n));
+        for (mark, deadline) in [(1, None), (2, seconds(60)), (3, seconds(5)), (4, None), (5, seconds(5))] {
+            let (submitted, receiver) = request("a", mark, deadline);
+            queue.push(submitted);
+            held.push(receiver);
+        }
+        assert!(queue.sort_out(now).is_empty());
+        assert_eq!(marks(&mut queue), [3, 5, 2, 1, 4]);
+    }
+
+    #[test]
+    fn what_is_late_or_given_up_leaves() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let (late, _waits) = request("a", 1, Some(now));
+        let (given_up, gone) = request("a", 2, None);
+        let (stays, _stays) = request("b", 3, Some(now + Duration::from_secs(1)));
+        drop(gone);
+        for submitted in [late, given_up, stays] {
+            queue.push(submitted);
+        }
+        let late: Vec<usize> = queue.sort_out(now).iter().map(|late| late.job.prompt.len()).collect();
+        assert_eq!(late, [1]);
+        assert_eq!(marks(&mut queue), [3]);
+    }
+}
