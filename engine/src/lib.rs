@@ -13,6 +13,8 @@ pub mod supervisor;
 pub mod worker;
 
 #[cfg(feature = "llama")]
+mod grammar;
+#[cfg(feature = "llama")]
 mod llama;
 #[cfg(feature = "llama")]
 mod logprobs;

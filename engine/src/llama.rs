@@ -92,6 +92,12 @@ impl Model {
         self.weights.vocab().token_to_piece_into(token, bytes, false, None);
     }
 
+    /// The same with the names of control tokens, such as `<|python_tag|>`.
+    pub(crate) fn control_piece(&self, token: Token, bytes: &mut Vec<u8>) {
+        bytes.reserve(32);
+        self.weights.vocab().token_to_piece_into(token, bytes, true, None);
+    }
+
     /// Whether the model ends its answer with this token.
     pub(crate) fn ends_answer(&self, token: Token) -> bool {
         self.weights.vocab().is_eog(token)

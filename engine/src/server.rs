@@ -8,6 +8,7 @@ mod error;
 mod request;
 mod stream;
 
+use crate::grammar::{Grammar, Grammars};
 use crate::llama::{Model, Token};
 use crate::scheduler::{Event, Job, Scheduler};
 use crate::template::ChatTemplate;
@@ -18,7 +19,7 @@ use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use request::ChatRequest;
+use request::{ChatRequest, Format};
 use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
 use stream::ChatStream;
@@ -36,6 +37,7 @@ pub(crate) struct Service {
     pub(crate) name: String,
     pub(crate) model: Arc<Model>,
     pub(crate) template: ChatTemplate,
+    pub(crate) grammars: Grammars,
     pub(crate) scheduler: Scheduler,
 }
 
@@ -118,12 +120,29 @@ impl Service {
             prompt,
             max_tokens: request.max_tokens.map_or(room, |asked| asked.min(room)),
             sampling: request.sampling.clone(),
+            grammar: self.grammar(&request)?,
             stops: request.stops.clone(),
             ignore_eos: request.ignore_eos,
             reuse: request.reuse,
             logprobs: request.logprobs,
         };
         Ok((request, job))
+    }
+
+    fn grammar(&self, request: &ChatRequest) -> Result<Option<Grammar>, ApiError> {
+        match &request.format {
+            Format::Text => Ok(None),
+            Format::Json { schema, strict } => {
+                self.grammars.of_schema(schema, *strict).map(Some).map_err(|error| {
+                    let fix =
+                        if *strict { "Leave that out, or set strict to false" } else { "Leave that out" };
+                    ApiError::invalid(
+                        "response_format.json_schema",
+                        format!("response_format.json_schema cannot be held to: {error}. {fix}."),
+                    )
+                })
+            }
+        }
     }
 
     /// The prompt's tokens, with the model's BOS in front unless the template wrote it; never empty.

@@ -11,6 +11,7 @@ mod options;
 pub use options::{DEFAULT_CONTEXT, DEFAULT_DRAIN, DEFAULT_PARALLEL, DEFAULT_QUEUE, WorkerOptions};
 
 use crate::EngineError;
+use crate::grammar::Grammars;
 use crate::scheduler::{self, SchedulerOptions, Thread};
 use crate::server::{Server, Service};
 use crate::template::ChatTemplate;
@@ -128,7 +129,8 @@ async fn work(
         Err(error) => return error,
     };
     let stats = scheduler.stats();
-    server.open(Arc::new(Service { name: options.name(), model, template, scheduler }));
+    let grammars = Grammars::new(Arc::clone(&model));
+    server.open(Arc::new(Service { name: options.name(), model, template, grammars, scheduler }));
     tracing::info!(
         address = %listener.address(),
         model = %options.model.display(),

@@ -1,8 +1,9 @@
 //! What the server hands to the scheduler, and what comes back while the answer is written.
 
+use crate::grammar::Grammar;
 use crate::llama::{DecodeFailure, Token};
 use crate::logprobs::Likelihood;
-use crate::sample::Sampling;
+use crate::sample::{Sampling, Unpickable};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// One answer to be written.
@@ -14,6 +15,8 @@ pub(crate) struct Job {
     pub(crate) max_tokens: usize,
     /// How tokens are picked.
     pub(crate) sampling: Sampling,
+    /// The form that the answer is held to.
+    pub(crate) grammar: Option<Grammar>,
     /// Texts that end the answer.
     pub(crate) stops: Vec<String>,
     /// Whether the model may not end the answer itself.
@@ -49,7 +52,7 @@ pub(crate) struct Finish {
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FinishReason {
-    /// The model ended it, or a stop string was met.
+    /// The model ended it, a stop string was met, or the form it is held to is whole.
     Stop,
     /// It reached its limit of tokens.
     Length,
@@ -77,6 +80,18 @@ pub(crate) enum Failure {
     /// The model gave no usable numbers.
     #[error("the model's output is not a number; its file may be damaged")]
     NoLogits,
+    /// The answer's form cannot be followed any further.
+    #[error("the grammar of the asked-for form became too complex; use a simpler JSON schema")]
+    TooComplex,
+}
+
+impl From<Unpickable> for Failure {
+    fn from(unpickable: Unpickable) -> Self {
+        match unpickable {
+            Unpickable::NoLogits => Self::NoLogits,
+            Unpickable::TooComplex => Self::TooComplex,
+        }
+    }
 }
 
 /// What the scheduler's thread is sent.

@@ -44,7 +44,7 @@ impl Slot {
     }
 
     /// Begins a request: drops the KV cells it has no use for.
-    pub(super) fn begin(&mut self, submitted: Submitted, context: &mut Context<'_>, can_rewind: bool) {
+    pub(super) fn begin(&mut self, mut submitted: Submitted, context: &mut Context<'_>, can_rewind: bool) {
         let job = &submitted.job;
         let mut keep = if job.reuse { self.reusable(&job.prompt, can_rewind) } else { 0 };
         if keep < self.held.len() && !context.truncate(self.sequence, keep) {
@@ -52,9 +52,10 @@ impl Slot {
             context.truncate(self.sequence, 0);
         }
         self.held.truncate(keep);
+        let grammar = submitted.job.grammar.take();
         self.run = Some(Run {
-            sampler: Sampler::new(job.sampling.clone()),
-            text: AnswerText::new(job.stops.clone()),
+            sampler: Sampler::new(submitted.job.sampling.clone(), grammar),
+            text: AnswerText::new(submitted.job.stops.clone()),
             cached: keep,
             written: 0,
             pending: None,
@@ -104,8 +105,10 @@ impl Slot {
     pub(super) fn write(&mut self, model: &Model, logits: &[f32]) -> Option<Duration> {
         let run = self.run.as_mut()?;
         let barred = if run.submitted.job.ignore_eos { model.ends() } else { &[] };
-        let picked = run.sampler.pick(logits, barred).and_then(|token| i32::try_from(token).ok()).map(Token);
-        let Some(token) = picked else { return self.fail(Failure::NoLogits) };
+        let token = match run.sampler.pick(logits, barred) {
+            Ok(token) => Token(i32::try_from(token).unwrap_or(i32::MAX)),
+            Err(unpickable) => return self.fail(unpickable.into()),
+        };
         run.written += 1;
         if model.ends_answer(token) {
             return self.finish(FinishReason::Stop);
@@ -119,7 +122,7 @@ impl Slot {
         if !progress.text.is_empty() {
             run.send(Event::Text(progress.text));
         }
-        if progress.stopped {
+        if progress.stopped || run.sampler.ended() {
             return self.finish(FinishReason::Stop);
         }
         if run.written >= run.submitted.job.max_tokens {

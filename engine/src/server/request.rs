@@ -2,6 +2,7 @@
 //! do is refused by name rather than ignored, and unknown fields are left alone.
 
 mod fields;
+mod format;
 mod messages;
 
 use super::error::ApiError;
@@ -9,6 +10,7 @@ use crate::logprobs::MOST_ALTERNATIVES;
 use crate::sample::Sampling;
 use crate::template::Message;
 use fields::Fields;
+pub(crate) use format::Format;
 
 /// Stop strings at most; OpenAI allows four, agents sometimes send more.
 const MOST_STOPS: usize = 16;
@@ -29,6 +31,8 @@ pub(crate) struct ChatRequest {
     pub(crate) reuse: bool,
     /// Whether to say how likely each token was, and so many alternatives.
     pub(crate) logprobs: Option<usize>,
+    /// What the answer's text must be.
+    pub(crate) format: Format,
 }
 
 impl ChatRequest {
@@ -55,6 +59,7 @@ impl ChatRequest {
             ignore_eos: fields.flag("ignore_eos")?.unwrap_or(false),
             reuse: fields.flag("cache_prompt")?.unwrap_or(true),
             logprobs: logprobs(&fields)?,
+            format: format::parse(&fields)?,
         })
     }
 }
@@ -132,11 +137,6 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), ApiError> {
     }
     if fields.value("logit_bias").is_some_and(|value| value.as_object().is_none_or(|map| !map.is_empty())) {
         return refuse("logit_bias", "Logit biases are");
-    }
-    if let Some(format) = fields.object("response_format")?
-        && format.text("type")?.is_some_and(|kind| kind != "text")
-    {
-        return refuse("response_format", "Forced output formats are");
     }
     if let Some(serde_json::Value::Array(kinds)) = fields.value("modalities")
         && kinds.iter().any(|kind| kind.as_str() != Some("text"))
@@ -223,7 +223,6 @@ mod tests {
             ("tools", json!([{"type": "function"}])),
             ("functions", json!([{}])),
             ("logit_bias", json!({"5": 1})),
-            ("response_format", json!({"type": "json_object"})),
             ("modalities", json!(["text", "audio"])),
         ];
         for (name, value) in cases {
