@@ -1,4 +1,4 @@
-//! Holds an answer to a form: a JSON schema, by llguidance.
+//! Holds an answer to a form: a JSON schema, or a grammar in llguidance's dialect of Lark.
 //!
 //! A [`Grammar`] belongs to one answer and follows it token by token. Asking about one token costs microseconds, about
 //! the whole vocabulary up to a millisecond, so the sampler asks about its pick first. What the grammar lets through
@@ -49,10 +49,20 @@ impl Grammars {
         self.compile(TopLevelGrammar::from_json_schema(schema::prepared(schema, strict)))
     }
 
+    /// Answers of this Lark grammar.
+    pub(crate) fn of_lark(&self, lark: String) -> Result<Grammar, Uncompilable> {
+        self.compile(TopLevelGrammar::from_lark(lark))
+    }
+
     fn compile(&self, source: TopLevelGrammar) -> Result<Grammar, Uncompilable> {
         let factory = self.factory.get_or_init(|| factory(&vocabulary(&self.model)));
         compile(factory.as_ref().map_err(Clone::clone)?, source)
     }
+}
+
+/// A schema as Lark grammars embed it: `%json …`.
+pub(crate) fn embedded(schema: &Value, strict: bool) -> String {
+    format!("%json {}", schema::prepared(schema, strict))
 }
 
 fn factory(vocabulary: &TokEnv) -> Result<ParserFactory, Uncompilable> {
@@ -147,6 +157,11 @@ impl Grammar {
     /// A grammar over single bytes, for tests without a model; token 261 ends the answer.
     pub(crate) fn of_bytes(schema: &Value, strict: bool) -> Result<Grammar, Uncompilable> {
         Self::of_bytes_and(TopLevelGrammar::from_json_schema(schema::prepared(schema, strict)))
+    }
+
+    /// The same for a Lark grammar.
+    pub(crate) fn of_bytes_in_lark(lark: &str) -> Result<Grammar, Uncompilable> {
+        Self::of_bytes_and(TopLevelGrammar::from_lark(lark.to_owned()))
     }
 
     fn of_bytes_and(source: TopLevelGrammar) -> Result<Grammar, Uncompilable> {

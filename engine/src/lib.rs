@@ -28,6 +28,8 @@ mod server;
 mod template;
 #[cfg(feature = "llama")]
 mod text;
+#[cfg(feature = "llama")]
+mod tools;
 
 pub use error::EngineError;
 pub use stats::Stats;

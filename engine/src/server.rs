@@ -4,26 +4,29 @@
 //! whose connection goes away is dropped by hyper at the next poll, which drops its events' receiver and so cancels it.
 
 mod answer;
+mod choice;
 mod error;
+mod prepare;
 mod request;
 mod stream;
 
-use crate::grammar::{Grammar, Grammars};
-use crate::llama::{Model, Token};
-use crate::scheduler::{Event, Job, Scheduler};
+use crate::grammar::Grammars;
+use crate::llama::Model;
+use crate::scheduler::{Event, Scheduler, Usage};
 use crate::template::ChatTemplate;
-use answer::Heading;
+use answer::{Ending, Heading};
 use bytes::Bytes;
+use choice::Choice;
 use error::ApiError;
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use request::{ChatRequest, Format};
+use prepare::Prepared;
+use request::ChatRequest;
 use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
-use stream::ChatStream;
-use tokio::sync::mpsc;
+use stream::{ChatStream, Track};
 
 /// Larger bodies are refused: far more text than any context holds.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
@@ -86,78 +89,35 @@ impl Server {
         })?;
         let body = body.to_bytes();
         let preparing = Arc::clone(&service);
-        let prepared = tokio::task::spawn_blocking(move || preparing.prepare(&body)).await;
-        let (request, job) = prepared.map_err(|error| ApiError::internal(error.to_string()))??;
-        let mut events = service.scheduler.submit(job)?;
+        let prepare = move || {
+            let request = ChatRequest::parse(&body)?;
+            let prepared = preparing.prepare(&request)?;
+            Ok::<_, ApiError>((request, prepared))
+        };
+        let prepared = tokio::task::spawn_blocking(prepare).await;
+        let (request, prepared) = prepared.map_err(|error| ApiError::internal(error.to_string()))??;
+        let mut tracks = service.submit(&request, &prepared)?;
         let heading = Heading::new(&service.name);
         if !request.stream {
-            return whole_answer(&heading, events, request.logprobs.is_some()).await;
+            return whole_answer(&heading, tracks).await;
         }
         // The response begins with the first text, so that a failure before it is an honest status.
-        match events.recv().await.ok_or_else(stopped)? {
-            Event::Failed(failure) => Err(failure.into()),
-            first => Ok(stream_answer(ChatStream::new(heading, first, events, request.include_usage))),
+        if let Some(first) = tracks.first_mut()
+            && let Event::Failed(failure) = first.first().await.ok_or_else(stopped)?
+        {
+            return Err((*failure).into());
         }
+        Ok(stream_answer(ChatStream::new(heading, tracks, request.include_usage)))
     }
 }
 
 impl Service {
-    /// Parses a request, renders its prompt and turns it into a job.
-    fn prepare(&self, body: &[u8]) -> Result<(ChatRequest, Job), ApiError> {
-        let request = ChatRequest::parse(body)?;
-        let text = self.template.render(&request.messages).map_err(|refusal| {
-            ApiError::invalid(
-                "messages",
-                format!("The model's chat template refuses these messages: {refusal}"),
-            )
-        })?;
-        let prompt = self.tokens(&text);
-        let room = self.scheduler.context().saturating_sub(prompt.len());
-        if room == 0 {
-            return Err(ApiError::too_long(prompt.len(), self.scheduler.context()));
-        }
-        let job = Job {
-            prompt,
-            max_tokens: request.max_tokens.map_or(room, |asked| asked.min(room)),
-            sampling: request.sampling.clone(),
-            grammar: self.grammar(&request)?,
-            stops: request.stops.clone(),
-            ignore_eos: request.ignore_eos,
-            reuse: request.reuse,
-            logprobs: request.logprobs,
-        };
-        Ok((request, job))
-    }
-
-    fn grammar(&self, request: &ChatRequest) -> Result<Option<Grammar>, ApiError> {
-        match &request.format {
-            Format::Text => Ok(None),
-            Format::Json { schema, strict } => {
-                self.grammars.of_schema(schema, *strict).map(Some).map_err(|error| {
-                    let fix =
-                        if *strict { "Leave that out, or set strict to false" } else { "Leave that out" };
-                    ApiError::invalid(
-                        "response_format.json_schema",
-                        format!("response_format.json_schema cannot be held to: {error}. {fix}."),
-                    )
-                })
-            }
-        }
-    }
-
-    /// The prompt's tokens, with the model's BOS in front unless the template wrote it; never empty.
-    fn tokens(&self, text: &str) -> Vec<Token> {
-        let mut tokens = self.model.tokens(text);
-        if let Some(bos) = self.model.bos()
-            && (self.model.wants_bos() || tokens.is_empty())
-            && tokens.first() != Some(&bos)
-        {
-            tokens.insert(0, bos);
-        }
-        if tokens.is_empty() {
-            tokens.push(Token(0));
-        }
-        tokens
+    /// Submits a request's answers.
+    fn submit(&self, request: &ChatRequest, prepared: &Prepared) -> Result<Vec<Track>, ApiError> {
+        let job = prepared.job.clone();
+        let events = self.scheduler.submit(job)?;
+        let choice = Choice::new(prepared.assembler.clone(), &prepared.opening, request.logprobs.is_some());
+        Ok(vec![Track::new(choice, events)])
     }
 
     fn models(&self) -> Value {
@@ -174,20 +134,16 @@ impl Service {
     }
 }
 
-async fn whole_answer(
-    heading: &Heading,
-    mut events: mpsc::Receiver<Event>,
-    logprobs: bool,
-) -> Result<Response<Body>, ApiError> {
-    let (mut text, mut tokens) = (String::new(), logprobs.then(Vec::new));
-    loop {
-        match events.recv().await.ok_or_else(stopped)? {
-            Event::Text(more) => text.push_str(&more),
-            Event::Token(token) => tokens.iter_mut().for_each(|tokens| tokens.push(token.json())),
-            Event::Done(finish) => return Ok(json_answer(&heading.completion(&text, tokens, &finish))),
-            Event::Failed(failure) => return Err(failure.into()),
-        }
+async fn whole_answer(heading: &Heading, tracks: Vec<Track>) -> Result<Response<Body>, ApiError> {
+    let mut choices = Vec::new();
+    let mut usage: Option<Usage> = None;
+    for (index, track) in tracks.into_iter().enumerate() {
+        let (mut choice, finish) = track.whole().await?;
+        let ending = Ending { reason: finish.reason, called: choice.called() };
+        choices.push(answer::choice(index, choice.message(), ending));
+        usage = Some(usage.map_or(finish.usage, |usage| usage.and(finish.usage)));
     }
+    Ok(json_answer(&heading.completion(&choices, usage.unwrap_or_default())))
 }
 
 fn stopped() -> ApiError {

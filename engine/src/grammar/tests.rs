@@ -71,3 +71,10 @@ fn schemas_may_refer_to_themselves() {
     let text = r#"{"next":{"next":null}}"#;
     assert_eq!(Grammar::of_bytes(&list, true).unwrap().taken(text), (text.len(), true));
 }
+
+#[test]
+fn lark_embeds_schemas() {
+    let lark = format!("start: \"call \" args \"!\"\nargs: {}", embedded(&person(), true));
+    let text = r#"call {"name":"é\n","age":0}!"#;
+    assert_eq!(Grammar::of_bytes_in_lark(&lark).unwrap().taken(text), (text.len(), true));
+}

@@ -21,6 +21,8 @@ pub(crate) struct Job {
     pub(crate) stops: Vec<String>,
     /// Whether the model may not end the answer itself.
     pub(crate) ignore_eos: bool,
+    /// Whether control tokens that mark calls are part of the answer's text.
+    pub(crate) call_marks: bool,
     /// Whether KV cells of an earlier prompt with the same beginning may be used again.
     pub(crate) reuse: bool,
     /// Whether to say how likely each token was, and so many alternatives.
@@ -69,6 +71,17 @@ pub(crate) struct Usage {
     pub(crate) completion_tokens: usize,
     /// This request's share of the engine's computing time.
     pub(crate) engine_us: u64,
+}
+
+impl Usage {
+    /// Together with another answer to the same prompt.
+    pub(crate) fn and(self, other: Usage) -> Usage {
+        Usage {
+            completion_tokens: self.completion_tokens + other.completion_tokens,
+            engine_us: self.engine_us.saturating_add(other.engine_us),
+            ..self
+        }
+    }
 }
 
 /// Why an answer cannot be written.

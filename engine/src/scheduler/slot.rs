@@ -118,6 +118,9 @@ impl Slot {
         }
         let mut bytes = Vec::new();
         model.piece(token, &mut bytes);
+        if bytes.is_empty() && run.submitted.job.call_marks {
+            model.call_mark(token, &mut bytes);
+        }
         let progress = run.text.push(&bytes);
         if !progress.text.is_empty() {
             run.send(Event::Text(progress.text));

@@ -4,13 +4,16 @@
 mod fields;
 mod format;
 mod messages;
+mod tools;
 
 use super::error::ApiError;
 use crate::logprobs::MOST_ALTERNATIVES;
 use crate::sample::Sampling;
 use crate::template::Message;
+use crate::tools::Tools;
 use fields::Fields;
 pub(crate) use format::Format;
+use serde_json::{Map, Value};
 
 /// Stop strings at most; OpenAI allows four, agents sometimes send more.
 const MOST_STOPS: usize = 16;
@@ -33,6 +36,11 @@ pub(crate) struct ChatRequest {
     pub(crate) logprobs: Option<usize>,
     /// What the answer's text must be.
     pub(crate) format: Format,
+    pub(crate) tools: Tools,
+    /// Whether thoughts are told apart from the answer (`reasoning_format`, as llama.cpp's server calls it).
+    pub(crate) thoughts_apart: bool,
+    /// Variables of the chat template.
+    pub(crate) variables: Option<Map<String, Value>>,
 }
 
 impl ChatRequest {
@@ -60,8 +68,27 @@ impl ChatRequest {
             reuse: fields.flag("cache_prompt")?.unwrap_or(true),
             logprobs: logprobs(&fields)?,
             format: format::parse(&fields)?,
+            tools: tools::parse(&fields)?,
+            thoughts_apart: thoughts_apart(&fields)?,
+            variables: variables(&fields)?,
         })
     }
+}
+
+fn thoughts_apart(fields: &Fields<'_>) -> Result<bool, ApiError> {
+    match fields.text("reasoning_format")? {
+        None | Some("auto" | "deepseek") => Ok(true),
+        Some("none") => Ok(false),
+        Some(_) => Err(ApiError::invalid(
+            "reasoning_format",
+            "reasoning_format must be one of auto, deepseek and none.",
+        )),
+    }
+}
+
+fn variables(fields: &Fields<'_>) -> Result<Option<Map<String, Value>>, ApiError> {
+    fields.object("chat_template_kwargs")?;
+    Ok(fields.value("chat_template_kwargs").and_then(Value::as_object).cloned())
 }
 
 fn max_tokens(fields: &Fields<'_>) -> Result<Option<usize>, ApiError> {
@@ -130,11 +157,6 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), ApiError> {
     if fields.integer("n", 1..=128)?.is_some_and(|n| n != 1) {
         return refuse("n", "More than one answer per request is");
     }
-    for name in ["tools", "functions"] {
-        if fields.value(name).is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty())) {
-            return refuse(name, "Tool calls are");
-        }
-    }
     if fields.value("logit_bias").is_some_and(|value| value.as_object().is_none_or(|map| !map.is_empty())) {
         return refuse("logit_bias", "Logit biases are");
     }
@@ -165,7 +187,7 @@ mod tests {
     #[test]
     fn defaults() {
         let request = with("ignored_field", json!({"a": 1})).unwrap();
-        assert_eq!(request.messages, [Message { role: "user", content: "hi".to_owned() }]);
+        assert_eq!(request.messages, [Message::said("user", "hi")]);
         assert_eq!((request.max_tokens, request.stream, request.reuse), (None, false, true));
         assert!(!request.ignore_eos);
         assert_eq!(request.sampling, Sampling::default());
@@ -220,7 +242,6 @@ mod tests {
     fn what_is_not_done_is_refused_by_name() {
         let cases = [
             ("n", json!(2)),
-            ("tools", json!([{"type": "function"}])),
             ("functions", json!([{}])),
             ("logit_bias", json!({"5": 1})),
             ("modalities", json!(["text", "audio"])),
