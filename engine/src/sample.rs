@@ -24,6 +24,10 @@ pub(crate) struct Sampling {
     pub(crate) frequency_penalty: f32,
     /// Taken off a token's logit once it was written at all.
     pub(crate) presence_penalty: f32,
+    /// Logits of tokens written before are divided by this (multiplied where they are negative); 1 = not.
+    pub(crate) repeat_penalty: f32,
+    /// Added to tokens' logits, by their numbers.
+    pub(crate) logit_bias: Vec<(usize, f32)>,
     /// Makes the draw repeatable; without it every answer differs.
     pub(crate) seed: Option<u64>,
 }
@@ -38,6 +42,8 @@ impl Default for Sampling {
             min_p: 0.05,
             frequency_penalty: 0.0,
             presence_penalty: 0.0,
+            repeat_penalty: 1.0,
+            logit_bias: Vec::new(),
             seed: None,
         }
     }
@@ -107,7 +113,9 @@ impl Sampler {
         barred: &[usize],
         scratch: &mut Vec<f32>,
     ) -> Result<usize, Unpickable> {
-        let bent = !barred.is_empty() || (self.penalises() && !self.written.is_empty());
+        let bent = !barred.is_empty()
+            || !self.sampling.logit_bias.is_empty()
+            || (self.penalises() && !self.written.is_empty());
         if bent {
             self.bend(logits, barred, scratch);
         }
@@ -134,15 +142,25 @@ impl Sampler {
     }
 
     fn penalises(&self) -> bool {
-        self.sampling.frequency_penalty != 0.0 || self.sampling.presence_penalty != 0.0
+        let sampling = &self.sampling;
+        sampling.frequency_penalty != 0.0
+            || sampling.presence_penalty != 0.0
+            || (sampling.repeat_penalty - 1.0).abs() > f32::EPSILON
     }
 
-    /// The logits with the penalties taken off and the barred tokens out of the question.
+    /// The logits with biases added, penalties taken off and the barred tokens out of the question.
     fn bend(&self, logits: &[f32], barred: &[usize], bent: &mut Vec<f32>) {
         bent.clear();
         bent.extend_from_slice(logits);
+        for &(token, bias) in &self.sampling.logit_bias {
+            if let Some(logit) = bent.get_mut(token) {
+                *logit += bias;
+            }
+        }
         for (&token, &times) in &self.written {
             if let Some(logit) = bent.get_mut(token) {
+                let penalty = self.sampling.repeat_penalty;
+                *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
                 *logit -= self.sampling.presence_penalty + self.sampling.frequency_penalty * times as f32;
             }
         }

@@ -120,6 +120,12 @@ impl Scheduler {
         Ok(receiver)
     }
 
+    /// Requests that may be inside at once, running and waiting.
+    pub(crate) fn places(&self) -> usize {
+        // One message more may be under way, to wake the thread.
+        self.jobs.max_capacity() - 1
+    }
+
     /// Tokens of prompt and answer together that one request may have.
     pub(crate) fn context(&self) -> usize {
         self.context

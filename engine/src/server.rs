@@ -114,10 +114,22 @@ impl Server {
 impl Service {
     /// Submits a request's answers.
     fn submit(&self, request: &ChatRequest, prepared: &Prepared) -> Result<Vec<Track>, ApiError> {
-        let job = prepared.job.clone();
-        let events = self.scheduler.submit(job)?;
-        let choice = Choice::new(prepared.assembler.clone(), &prepared.opening, request.logprobs.is_some());
-        Ok(vec![Track::new(choice, events)])
+        let places = self.scheduler.places();
+        if request.count > places {
+            let message = format!("n: this engine takes {places} answers at once; ask for fewer.");
+            return Err(ApiError::invalid("n", message));
+        }
+        let answers = (0..request.count).map(|number| {
+            let mut job = prepared.job.clone();
+            // Each answer has a draw of its own, which the request's seed still decides.
+            job.sampling.seed = job.sampling.seed.map(|seed| seed.wrapping_add(number as u64));
+            let events = self.scheduler.submit(job)?;
+            let choice =
+                Choice::new(prepared.assembler.clone(), &prepared.opening, request.logprobs.is_some());
+            Ok(Track::new(choice, events))
+        });
+        // Where one finds no place, those before it are dropped, which cancels them.
+        answers.collect()
     }
 
     fn models(&self) -> Value {

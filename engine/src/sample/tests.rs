@@ -9,6 +9,8 @@ const PLAIN: Sampling = Sampling {
     min_p: 0.0,
     frequency_penalty: 0.0,
     presence_penalty: 0.0,
+    repeat_penalty: 1.0,
+    logit_bias: Vec::new(),
     seed: Some(7),
 };
 
@@ -96,5 +98,21 @@ fn a_grammar_lets_the_likeliest_of_what_fits_through() {
             text.push(char::from(u8::try_from(sampler.pick(&logits, &[]).unwrap()).unwrap()));
         }
         assert_eq!(text, "\"ac\"");
+    }
+}
+
+#[test]
+fn repeats_are_made_less_likely_on_either_side_of_zero() {
+    let greedy = Sampling { temperature: 0.0, repeat_penalty: 1.5, ..PLAIN };
+    assert_eq!(draws(greedy.clone(), &[3.0, 2.5, 0.0], 3), [0, 1, 0]);
+    assert_eq!(draws(greedy, &[-3.0, -4.0, -9.0], 3), [0, 1, 0]);
+}
+
+#[test]
+fn biases_make_tokens_certain_or_impossible() {
+    for temperature in [0.0, 1.0] {
+        let with = |bias| Sampling { temperature, logit_bias: vec![(2, bias), (99, 5.0)], ..PLAIN };
+        assert_eq!(draws(with(100.0), &[9.0, 0.0, 0.5], 20), [2; 20]);
+        assert!(!draws(with(-100.0), &[0.0, 0.0, 9.0], 20).contains(&2));
     }
 }

@@ -70,6 +70,11 @@ impl Service {
         grammar: Option<Grammar>,
         call_marks: bool,
     ) -> Result<Job, ApiError> {
+        let vocabulary = self.model.vocabulary();
+        if let Some((token, _)) = request.sampling.logit_bias.iter().find(|(token, _)| *token >= vocabulary) {
+            let message = format!("logit_bias: there is no token {token}; this model has {vocabulary}.");
+            return Err(ApiError::invalid("logit_bias", message));
+        }
         let room = self.scheduler.context().saturating_sub(prompt.len());
         if room == 0 {
             return Err(ApiError::too_long(prompt.len(), self.scheduler.context()));
