@@ -14,7 +14,7 @@ use crate::grammar::Grammars;
 use crate::llama::Model;
 use crate::scheduler::{Event, Scheduler, Usage};
 use crate::template::ChatTemplate;
-use answer::{Ending, Heading};
+use answer::{Heading, Kind};
 use bytes::Bytes;
 use choice::Choice;
 use error::ApiError;
@@ -61,13 +61,14 @@ impl Server {
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path().to_owned();
         let result = match (request.method(), path.as_str()) {
-            (&Method::POST, "/v1/chat/completions") => self.chat(request).await,
+            (&Method::POST, "/v1/chat/completions") => self.complete(request, Kind::Chat).await,
+            (&Method::POST, "/v1/completions") => self.complete(request, Kind::Text).await,
             (&Method::GET, "/v1/models") => self.ready().map(|service| json_answer(&service.models())),
             (&Method::GET, "/health") => self.ready().map(|_| json_answer(&json!({"status": "ok"}))),
             (&Method::GET, "/stats") => {
                 self.ready().map(|service| json_answer(&json!(service.scheduler.stats())))
             }
-            (_, "/v1/chat/completions") => Err(ApiError::wrong_method("POST")),
+            (_, "/v1/chat/completions" | "/v1/completions") => Err(ApiError::wrong_method("POST")),
             (_, "/v1/models" | "/health" | "/stats") => Err(ApiError::wrong_method("GET")),
             (_, path) => Err(ApiError::no_route(path)),
         };
@@ -78,7 +79,7 @@ impl Server {
         self.service.get().cloned().ok_or_else(ApiError::loading)
     }
 
-    async fn chat(&self, request: Request<Incoming>) -> Result<Response<Body>, ApiError> {
+    async fn complete(&self, request: Request<Incoming>, kind: Kind) -> Result<Response<Body>, ApiError> {
         let service = self.ready()?;
         let body = Limited::new(request.into_body(), BODY_LIMIT).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
@@ -90,14 +91,20 @@ impl Server {
         let body = body.to_bytes();
         let preparing = Arc::clone(&service);
         let prepare = move || {
-            let request = ChatRequest::parse(&body)?;
-            let prepared = preparing.prepare(&request)?;
+            let request = match kind {
+                Kind::Chat => ChatRequest::parse(&body)?,
+                Kind::Text => ChatRequest::parse_prompts(&body)?,
+            };
+            let prepared = match kind {
+                Kind::Chat => vec![preparing.prepare(&request)?],
+                Kind::Text => preparing.prepare_prompts(&request)?,
+            };
             Ok::<_, ApiError>((request, prepared))
         };
         let prepared = tokio::task::spawn_blocking(prepare).await;
         let (request, prepared) = prepared.map_err(|error| ApiError::internal(error.to_string()))??;
         let mut tracks = service.submit(&request, &prepared)?;
-        let heading = Heading::new(&service.name);
+        let heading = Heading::new(kind, &service.name);
         if !request.stream {
             return whole_answer(&heading, tracks).await;
         }
@@ -112,21 +119,24 @@ impl Server {
 }
 
 impl Service {
-    /// Submits a request's answers.
-    fn submit(&self, request: &ChatRequest, prepared: &Prepared) -> Result<Vec<Track>, ApiError> {
-        let places = self.scheduler.places();
-        if request.count > places {
-            let message = format!("n: this engine takes {places} answers at once; ask for fewer.");
+    /// Submits a request's answers: to each prompt so many.
+    fn submit(&self, request: &ChatRequest, prepared: &[Prepared]) -> Result<Vec<Track>, ApiError> {
+        let (answers, places) = (request.count * prepared.len(), self.scheduler.places());
+        if answers > places {
+            let message =
+                format!("n: this engine takes {places} answers at once, not {answers}; ask for fewer.");
             return Err(ApiError::invalid("n", message));
         }
-        let answers = (0..request.count).map(|number| {
+        let each =
+            prepared.iter().flat_map(|prepared| (0..request.count).map(move |number| (prepared, number)));
+        let answers = each.map(|(prepared, number)| {
             let mut job = prepared.job.clone();
             // Each answer has a draw of its own, which the request's seed still decides.
             job.sampling.seed = job.sampling.seed.map(|seed| seed.wrapping_add(number as u64));
             let events = self.scheduler.submit(job)?;
             let choice =
                 Choice::new(prepared.assembler.clone(), &prepared.opening, request.logprobs.is_some());
-            Ok(Track::new(choice, events))
+            Ok(Track::new(choice, events, number > 0))
         });
         // Where one finds no place, those before it are dropped, which cancels them.
         answers.collect()
@@ -147,15 +157,13 @@ impl Service {
 }
 
 async fn whole_answer(heading: &Heading, tracks: Vec<Track>) -> Result<Response<Body>, ApiError> {
-    let mut choices = Vec::new();
-    let mut usage: Option<Usage> = None;
+    let (mut choices, mut usage) = (Vec::new(), Usage::default());
     for (index, track) in tracks.into_iter().enumerate() {
-        let (mut choice, finish) = track.whole().await?;
-        let ending = Ending { reason: finish.reason, called: choice.called() };
-        choices.push(answer::choice(index, choice.message(), ending));
-        usage = Some(usage.map_or(finish.usage, |usage| usage.and(finish.usage)));
+        let (mut choice, ending, took) = track.whole().await?;
+        choices.push(heading.choice(index, choice.message(), ending));
+        usage = usage.and(took);
     }
-    Ok(json_answer(&heading.completion(&choices, usage.unwrap_or_default())))
+    Ok(json_answer(&heading.completion(&choices, usage)))
 }
 
 fn stopped() -> ApiError {

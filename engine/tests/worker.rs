@@ -280,3 +280,39 @@ async fn what_is_not_text_is_refused_by_its_place() {
         assert!(answer["error"]["message"].as_str().unwrap().contains(kind.as_str().unwrap()), "{answer}");
     }
 }
+
+#[tokio::test]
+async fn bare_prompts_are_continued_as_they_are() {
+    let address = support::start(support::options()).await;
+    let ask = |prompt: Value, more: Value| {
+        let mut body = json!({"prompt": prompt, "max_tokens": 6, "temperature": 0, "cache_prompt": false});
+        more.as_object().unwrap().iter().for_each(|(name, value)| body[name] = value.clone());
+        body.to_string().into_bytes()
+    };
+    let prompt = "The capital of France is";
+    let (status, one) = call(&address, "POST", "/v1/completions", ask(json!(prompt), json!({}))).await;
+    assert_eq!(status, StatusCode::OK, "{one}");
+    assert_eq!(one["object"], "text_completion");
+    assert!(one["choices"][0]["text"].as_str().unwrap().contains("Paris"), "{one}");
+    let two = ask(json!([prompt, "One, two, three,"]), json!({"n": 2}));
+    let (_, several) = call(&address, "POST", "/v1/completions", two).await;
+    assert_eq!(several["choices"].as_array().unwrap().len(), 4, "{several}");
+    assert_eq!(several["choices"][1]["text"], one["choices"][0]["text"]);
+    assert_eq!(several["usage"]["completion_tokens"], 24);
+    let (_, other) =
+        call(&address, "POST", "/v1/completions", ask(json!("One, two, three,"), json!({}))).await;
+    let count = |answer: &Value| answer["usage"]["prompt_tokens"].as_u64().unwrap();
+    assert_eq!(count(&several), count(&one) + count(&other), "each prompt counts once");
+    let mut client = support::Client::connect(&address).await;
+    let response = client.send("POST", "/v1/completions", ask(json!(prompt), json!({"stream": true}))).await;
+    let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    let chunks = body
+        .split("\n\n")
+        .filter_map(|event| serde_json::from_str::<Value>(event.strip_prefix("data: ")?).ok());
+    let streamed: String =
+        chunks.map(|chunk| chunk["choices"][0]["text"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(streamed, one["choices"][0]["text"].as_str().unwrap());
+    let (status, refused) = call(&address, "POST", "/v1/completions", ask(json!([999_999]), json!({}))).await;
+    assert_eq!((status, &refused["error"]["param"]), (StatusCode::BAD_REQUEST, &json!("prompt")));
+}

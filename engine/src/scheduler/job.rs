@@ -74,13 +74,19 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Together with another answer to the same prompt.
+    /// What both took.
     pub(crate) fn and(self, other: Usage) -> Usage {
         Usage {
+            prompt_tokens: self.prompt_tokens + other.prompt_tokens,
+            cached_tokens: self.cached_tokens + other.cached_tokens,
             completion_tokens: self.completion_tokens + other.completion_tokens,
             engine_us: self.engine_us.saturating_add(other.engine_us),
-            ..self
         }
+    }
+
+    /// The same of a further answer to a prompt, which counts once.
+    pub(crate) fn without_prompt(self) -> Usage {
+        Usage { prompt_tokens: 0, cached_tokens: 0, ..self }
     }
 }
 

@@ -5,9 +5,19 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// What kind of response it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Of a chat: messages.
+    Chat,
+    /// Of a bare prompt: text.
+    Text,
+}
+
 /// What all parts of one response share.
 #[derive(Clone, Debug)]
 pub(crate) struct Heading {
+    kind: Kind,
     id: String,
     created: u64,
     model: String,
@@ -76,17 +86,9 @@ struct Chunk<'a> {
     created: u64,
     model: &'a str,
     system_fingerprint: &'static str,
-    choices: &'a [ChoiceChunk],
+    choices: &'a [Value],
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Option<UsageBody>>,
-}
-
-#[derive(Serialize)]
-struct ChoiceChunk {
-    index: usize,
-    delta: Delta,
-    logprobs: Option<Value>,
-    finish_reason: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -107,22 +109,53 @@ const FINGERPRINT: &str = concat!("tollgate-", env!("CARGO_PKG_VERSION"));
 
 impl Heading {
     /// A fresh identifier and the present time.
-    pub(super) fn new(model: &str) -> Self {
+    pub(super) fn new(kind: Kind, model: &str) -> Self {
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
-        Self { id: format!("chatcmpl-{:032x}", rand::random::<u128>()), created, model: model.to_owned() }
+        let prefix = match kind {
+            Kind::Chat => "chatcmpl",
+            Kind::Text => "cmpl",
+        };
+        let id = format!("{prefix}-{:032x}", rand::random::<u128>());
+        Self { kind, id, created, model: model.to_owned() }
+    }
+
+    /// Whether answers begin by saying whose they are.
+    pub(super) fn names_roles(&self) -> bool {
+        self.kind == Kind::Chat
     }
 
     /// A whole response.
     pub(super) fn completion(&self, choices: &[Value], usage: Usage) -> Value {
         json!({
             "id": self.id,
-            "object": "chat.completion",
+            "object": match self.kind {
+                Kind::Chat => "chat.completion",
+                Kind::Text => "text_completion",
+            },
             "created": self.created,
             "model": self.model,
             "system_fingerprint": FINGERPRINT,
             "choices": choices,
             "usage": UsageBody::from(usage),
         })
+    }
+
+    /// One of a whole response's answers.
+    pub(super) fn choice(
+        &self,
+        index: usize,
+        (message, told): (Value, Option<Told>),
+        ending: Ending,
+    ) -> Value {
+        match self.kind {
+            Kind::Chat => json!({
+                "index": index,
+                "message": message,
+                "logprobs": told.map(Told::json),
+                "finish_reason": ending.word(),
+            }),
+            Kind::Text => text_choice(index, message["content"].as_str().unwrap_or_default(), Some(ending)),
+        }
     }
 
     /// Appends a chunk as a server-sent event. With `usage_follows` every chunk but the last says `"usage": null`.
@@ -134,11 +167,14 @@ impl Heading {
         ending: Option<Ending>,
         usage_follows: bool,
     ) {
-        let choice = ChoiceChunk {
-            index,
-            delta,
-            logprobs: told.map(Told::json),
-            finish_reason: ending.map(Ending::word),
+        let choice = match self.kind {
+            Kind::Chat => json!({
+                "index": index,
+                "delta": delta,
+                "logprobs": told.map(Told::json),
+                "finish_reason": ending.map(Ending::word),
+            }),
+            Kind::Text => text_choice(index, &delta.content.unwrap_or_default(), ending),
         };
         self.push(out, &[choice], usage_follows.then_some(None));
     }
@@ -148,10 +184,13 @@ impl Heading {
         self.push(out, &[], Some(Some(usage.into())));
     }
 
-    fn push(&self, out: &mut Vec<u8>, choices: &[ChoiceChunk], usage: Option<Option<UsageBody>>) {
+    fn push(&self, out: &mut Vec<u8>, choices: &[Value], usage: Option<Option<UsageBody>>) {
         let chunk = Chunk {
             id: &self.id,
-            object: "chat.completion.chunk",
+            object: match self.kind {
+                Kind::Chat => "chat.completion.chunk",
+                Kind::Text => "text_completion",
+            },
             created: self.created,
             model: &self.model,
             system_fingerprint: FINGERPRINT,
@@ -162,14 +201,8 @@ impl Heading {
     }
 }
 
-/// One of a response's whole answers.
-pub(super) fn choice(index: usize, (message, told): (Value, Option<Told>), ending: Ending) -> Value {
-    json!({
-        "index": index,
-        "message": message,
-        "logprobs": told.map(Told::json),
-        "finish_reason": ending.word(),
-    })
+fn text_choice(index: usize, text: &str, ending: Option<Ending>) -> Value {
+    json!({"index": index, "text": text, "logprobs": null, "finish_reason": ending.map(Ending::word)})
 }
 
 /// Appends any JSON as a server-sent event.

@@ -2,7 +2,7 @@
 
 use super::Service;
 use super::error::ApiError;
-use super::request::{ChatRequest, Format};
+use super::request::{ChatRequest, Format, Prompt};
 use crate::grammar::{Grammar, Uncompilable};
 use crate::llama::Token;
 use crate::scheduler::Job;
@@ -62,6 +62,27 @@ impl Service {
         Ok(Prepared { job, assembler, opening })
     }
 
+    /// The same for bare prompts, which are continued as they are.
+    pub(super) fn prepare_prompts(&self, request: &ChatRequest) -> Result<Vec<Prepared>, ApiError> {
+        let vocabulary = self.model.vocabulary();
+        let prepare = |prompt: &Prompt| {
+            let prompt = match prompt {
+                Prompt::Text(text) => self.tokens(text),
+                Prompt::Tokens(tokens) => {
+                    if let Some(token) = tokens.iter().find(|token| **token >= vocabulary) {
+                        let message =
+                            format!("prompt: there is no token {token}; this model has {vocabulary}.");
+                        return Err(ApiError::invalid("prompt", message));
+                    }
+                    tokens.iter().map(|token| Token(i32::try_from(*token).unwrap_or_default())).collect()
+                }
+            };
+            let job = self.job(request, prompt, request.stops.clone(), None, false)?;
+            Ok(Prepared { job, assembler: Assembler::plain(), opening: String::new() })
+        };
+        request.prompts.iter().map(prepare).collect()
+    }
+
     fn job(
         &self,
         request: &ChatRequest,
@@ -77,7 +98,8 @@ impl Service {
         }
         let room = self.scheduler.context().saturating_sub(prompt.len());
         if room == 0 {
-            return Err(ApiError::too_long(prompt.len(), self.scheduler.context()));
+            let field = if request.prompts.is_empty() { "messages" } else { "prompt" };
+            return Err(ApiError::too_long(field, prompt.len(), self.scheduler.context()));
         }
         Ok(Job {
             prompt,

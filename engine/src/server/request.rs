@@ -4,6 +4,7 @@
 mod fields;
 mod format;
 mod messages;
+mod prompts;
 mod sampling;
 mod tools;
 
@@ -13,6 +14,7 @@ use crate::template::Message;
 use crate::tools::Tools;
 use fields::Fields;
 pub(crate) use format::Format;
+pub(crate) use prompts::Prompt;
 use serde_json::{Map, Value};
 
 /// Answers to one request at most, as OpenAI has it.
@@ -21,7 +23,10 @@ const MOST_ANSWERS: i64 = 128;
 /// A checked request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ChatRequest {
+    /// The conversation; empty where bare prompts are to be continued.
     pub(crate) messages: Vec<Message>,
+    /// Bare prompts to be continued (`/v1/completions`).
+    pub(crate) prompts: Vec<Prompt>,
     /// `None` = as many as the context has room for.
     pub(crate) max_tokens: Option<usize>,
     pub(crate) sampling: Sampling,
@@ -46,22 +51,42 @@ pub(crate) struct ChatRequest {
 }
 
 impl ChatRequest {
-    /// Parses a body.
+    /// Parses a chat's body.
     pub(crate) fn parse(body: &[u8]) -> Result<ChatRequest, ApiError> {
-        let value = serde_json::from_slice::<Value>(body)
-            .map_err(|error| ApiError::malformed(format!("The request body is not valid JSON: {error}")))?;
-        let Value::Object(object) = value else {
-            return Err(ApiError::malformed("The request body must be a JSON object."));
-        };
+        let object = object(body)?;
         let fields = Fields::new(&object);
-        fields.text("model")?;
-        refuse_unsupported(&fields)?;
         Ok(ChatRequest {
             messages: messages::parse(&fields)?,
-            max_tokens: sampling::max_tokens(&fields)?,
-            sampling: sampling::parse(&fields)?,
-            stops: sampling::stops(&fields)?,
-            count: count(&fields)?,
+            logprobs: sampling::logprobs(&fields)?,
+            format: format::parse(&fields)?,
+            tools: tools::parse(&fields)?,
+            thoughts_apart: thoughts_apart(&fields)?,
+            variables: variables(&fields)?,
+            ..Self::common(&fields)?
+        })
+    }
+
+    /// Parses the body of a request to continue bare prompts.
+    pub(crate) fn parse_prompts(body: &[u8]) -> Result<ChatRequest, ApiError> {
+        let object = object(body)?;
+        let fields = Fields::new(&object);
+        let mut request = Self::common(&fields)?;
+        request.prompts = prompts::parse(&fields)?;
+        request.max_tokens = request.max_tokens.or(Some(prompts::USUAL_TOKENS));
+        Ok(request)
+    }
+
+    /// What both kinds of request have.
+    fn common(fields: &Fields<'_>) -> Result<ChatRequest, ApiError> {
+        fields.text("model")?;
+        refuse_unsupported(fields)?;
+        Ok(ChatRequest {
+            messages: Vec::new(),
+            prompts: Vec::new(),
+            max_tokens: sampling::max_tokens(fields)?,
+            sampling: sampling::parse(fields)?,
+            stops: sampling::stops(fields)?,
+            count: count(fields)?,
             stream: fields.flag("stream")?.unwrap_or(false),
             include_usage: match fields.object("stream_options")? {
                 Some(options) => options.flag("include_usage")?.unwrap_or(false),
@@ -69,12 +94,21 @@ impl ChatRequest {
             },
             ignore_eos: fields.flag("ignore_eos")?.unwrap_or(false),
             reuse: fields.flag("cache_prompt")?.unwrap_or(true),
-            logprobs: sampling::logprobs(&fields)?,
-            format: format::parse(&fields)?,
-            tools: tools::parse(&fields)?,
-            thoughts_apart: thoughts_apart(&fields)?,
-            variables: variables(&fields)?,
+            logprobs: None,
+            format: Format::Text,
+            tools: Tools::default(),
+            thoughts_apart: false,
+            variables: None,
         })
+    }
+}
+
+fn object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    let value = serde_json::from_slice::<Value>(body)
+        .map_err(|error| ApiError::malformed(format!("The request body is not valid JSON: {error}")))?;
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err(ApiError::malformed("The request body must be a JSON object.")),
     }
 }
 

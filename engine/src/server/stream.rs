@@ -29,6 +29,8 @@ pub(crate) struct ChatStream {
 pub(super) struct Track {
     choice: Choice,
     events: mpsc::Receiver<Event>,
+    /// Whether another answer to the same prompt counts its tokens.
+    further: bool,
     /// An event that was awaited before the response began.
     first: Option<Event>,
     begun: bool,
@@ -36,8 +38,9 @@ pub(super) struct Track {
 }
 
 impl Track {
-    pub(super) fn new(choice: Choice, events: mpsc::Receiver<Event>) -> Self {
-        Self { choice, events, first: None, begun: false, ended: false }
+    /// An answer; a `further` one has its prompt in common with the one before.
+    pub(super) fn new(choice: Choice, events: mpsc::Receiver<Event>, further: bool) -> Self {
+        Self { choice, events, further, first: None, begun: false, ended: false }
     }
 
     /// Waits for the first event, which is looked at here and told later; `None` if the engine stopped.
@@ -46,8 +49,12 @@ impl Track {
         self.first.as_ref()
     }
 
+    fn usage(&self, finish: &Finish) -> Usage {
+        if self.further { finish.usage.without_prompt() } else { finish.usage }
+    }
+
     /// The whole answer, once it has ended.
-    pub(super) async fn whole(mut self) -> Result<(Choice, Finish), ApiError> {
+    pub(super) async fn whole(mut self) -> Result<(Choice, Ending, Usage), ApiError> {
         loop {
             match self.events.recv().await.ok_or_else(super::stopped)? {
                 Event::Text(text) => self.choice.push(&text),
@@ -55,7 +62,9 @@ impl Track {
                 Event::Failed(failure) => return Err(failure.into()),
                 Event::Done(finish) => {
                     self.choice.finish();
-                    return Ok((self.choice, finish));
+                    let ending = Ending { reason: finish.reason, called: self.choice.called() };
+                    let usage = self.usage(&finish);
+                    return Ok((self.choice, ending, usage));
                 }
             }
         }
@@ -119,12 +128,8 @@ impl ChatStream {
     }
 
     fn finish(&mut self, index: usize, out: &mut Vec<u8>, finish: &Finish) {
-        self.usage = if self.tracks.iter().all(|track| !track.ended) {
-            finish.usage
-        } else {
-            self.usage.and(finish.usage)
-        };
         let Some(track) = self.tracks.get_mut(index) else { return };
+        self.usage = self.usage.and(track.usage(finish));
         track.ended = true;
         let ending = Ending { reason: finish.reason, called: track.choice.called() };
         let rest = (Delta::default(), track.choice.told());
@@ -141,7 +146,7 @@ impl ChatStream {
 
 /// Writes what is to be told of an answer now.
 fn write(heading: &Heading, track: &mut Track, index: usize, out: &mut Vec<u8>, usage_follows: bool) {
-    if !std::mem::replace(&mut track.begun, true) {
+    if !std::mem::replace(&mut track.begun, true) && heading.names_roles() {
         let role = Delta { role: Some("assistant"), content: Some(String::new()), ..Delta::default() };
         heading.push_chunk(out, index, (role, None), None, usage_follows);
     }
