@@ -17,7 +17,7 @@ DEBUG   := $(TARGET)/debug/tollgate
 DATA    ?= ../shared/data
 ARGS    ?=
 
-.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients dashboards chaos fuzz deny train bench-easy bench-engine bench-router bench-routed bench-pacing bench-ledger
+.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients forms dashboards chaos fuzz deny train bench-easy bench-engine bench-router bench-routed bench-pacing bench-ledger
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s'|'
@@ -70,6 +70,10 @@ clients: ## real SDKs and agent frameworks against a real gateway (openai for Py
 	@scripts/setup.sh clients
 	@$(MAKE) --no-print-directory test-models
 	@python3 tests/live/clients.py --tollgate $(DEBUG) $(ARGS)
+
+forms: build ## how many answers of the demo's models keep to strict schemas and forced calls (ARGS='--tries 200')
+	@scripts/setup.sh clients
+	@python3 tests/live/forms.py --tollgate $(RELEASE) $(ARGS)
 
 dashboards: ## every panel and rule on a real Prometheus over a real gateway under traffic; draws a picture of it
 	@scripts/setup.sh dashboards

@@ -16,6 +16,8 @@ pub mod tune;
 pub mod worker;
 
 #[cfg(feature = "llama")]
+mod grammar;
+#[cfg(feature = "llama")]
 mod llama;
 #[cfg(feature = "llama")]
 mod logprobs;
@@ -29,6 +31,8 @@ mod server;
 mod template;
 #[cfg(feature = "llama")]
 mod text;
+#[cfg(feature = "llama")]
+mod tools;
 
 pub use error::EngineError;
 pub use stats::Stats;

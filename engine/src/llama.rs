@@ -98,6 +98,22 @@ impl Model {
         self.weights.vocab().token_to_piece_into(token, bytes, false, None);
     }
 
+    /// The same with the names of control tokens, such as `<|python_tag|>`.
+    pub(crate) fn control_piece(&self, token: Token, bytes: &mut Vec<u8>) {
+        bytes.reserve(32);
+        self.weights.vocab().token_to_piece_into(token, bytes, true, None);
+    }
+
+    /// The name of a control token that marks calls of tools; nothing for others.
+    pub(crate) fn call_mark(&self, token: Token, bytes: &mut Vec<u8>) {
+        let mut name = Vec::new();
+        self.control_piece(token, &mut name);
+        let text = String::from_utf8_lossy(&name).to_lowercase();
+        if ["tool", "python_tag", "[args]", "[call_id]"].iter().any(|mark| text.contains(mark)) {
+            bytes.append(&mut name);
+        }
+    }
+
     /// Whether the model ends its answer with this token.
     pub(crate) fn ends_answer(&self, token: Token) -> bool {
         self.weights.vocab().is_eog(token)

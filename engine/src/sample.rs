@@ -1,8 +1,10 @@
 //! Picks the next token from logits: greedy at temperature 0, else min-p, top-k, temperature and top-p in that order.
 //!
 //! Pure and seeded: the same logits, settings and seed give the same tokens. Min-p comes first because one pass over
-//! the vocabulary then leaves a few candidates, so nothing is ever sorted at full length.
+//! the vocabulary then leaves a few candidates, so nothing is ever sorted at full length. A grammar is asked about the
+//! pick alone; only where it refuses that is the whole vocabulary held to it and the pick made again.
 
+use crate::grammar::{Grammar, TooComplex};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::HashMap;
@@ -22,6 +24,10 @@ pub(crate) struct Sampling {
     pub(crate) frequency_penalty: f32,
     /// Taken off a token's logit once it was written at all.
     pub(crate) presence_penalty: f32,
+    /// Logits of tokens written before are divided by this (multiplied where they are negative); 1 = not.
+    pub(crate) repeat_penalty: f32,
+    /// Added to tokens' logits, by their numbers.
+    pub(crate) logit_bias: Vec<(usize, f32)>,
     /// Makes the draw repeatable; without it every answer differs.
     pub(crate) seed: Option<u64>,
 }
@@ -36,8 +42,25 @@ impl Default for Sampling {
             min_p: 0.05,
             frequency_penalty: 0.0,
             presence_penalty: 0.0,
+            repeat_penalty: 1.0,
+            logit_bias: Vec::new(),
             seed: None,
         }
+    }
+}
+
+/// Why no token can be picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unpickable {
+    /// No logit that is left is a number.
+    NoLogits,
+    /// The answer's grammar became too complex.
+    TooComplex,
+}
+
+impl From<TooComplex> for Unpickable {
+    fn from(_: TooComplex) -> Self {
+        Self::TooComplex
     }
 }
 
@@ -45,6 +68,7 @@ impl Default for Sampling {
 #[derive(Debug)]
 pub(crate) struct Sampler {
     sampling: Sampling,
+    grammar: Option<Grammar>,
     rng: StdRng,
     written: HashMap<usize, u32>,
     scratch: Vec<f32>,
@@ -58,41 +82,85 @@ struct Candidate {
 }
 
 impl Sampler {
-    /// A fresh sampler.
-    pub(crate) fn new(sampling: Sampling) -> Self {
+    /// A fresh sampler, of an answer that is held to `grammar`.
+    pub(crate) fn new(sampling: Sampling, grammar: Option<Grammar>) -> Self {
         let rng = match sampling.seed {
             Some(seed) => StdRng::seed_from_u64(seed),
             None => StdRng::seed_from_u64(rand::random()),
         };
-        Self { sampling, rng, written: HashMap::new(), scratch: Vec::new(), candidates: Vec::new() }
+        Self { sampling, grammar, rng, written: HashMap::new(), scratch: Vec::new(), candidates: Vec::new() }
     }
 
-    /// The next token's number, none of `barred`; `None` when no other logit is a number, so the model is broken.
-    pub(crate) fn pick(&mut self, logits: &[f32], barred: &[usize]) -> Option<usize> {
-        let bent = !barred.is_empty() || (self.penalises() && !self.written.is_empty());
+    /// The next token's number, none of `barred`.
+    pub(crate) fn pick(&mut self, logits: &[f32], barred: &[usize]) -> Result<usize, Unpickable> {
         let mut scratch = std::mem::take(&mut self.scratch);
-        if bent {
-            self.bend(logits, barred, &mut scratch);
-        }
-        let logits = if bent { scratch.as_slice() } else { logits };
-        let token = if self.sampling.temperature <= 0.0 { likeliest(logits) } else { self.draw(logits) };
+        let picked = self.pick_in(logits, barred, &mut scratch);
         self.scratch = scratch;
-        if let (Some(token), true) = (token, self.penalises()) {
+        if let (Ok(token), true) = (picked, self.penalises()) {
             *self.written.entry(token).or_default() += 1;
         }
-        token
+        picked
+    }
+
+    /// Whether the grammar says that the answer is whole.
+    pub(crate) fn ended(&self) -> bool {
+        self.grammar.as_ref().is_some_and(Grammar::ended)
+    }
+
+    fn pick_in(
+        &mut self,
+        logits: &[f32],
+        barred: &[usize],
+        scratch: &mut Vec<f32>,
+    ) -> Result<usize, Unpickable> {
+        let bent = !barred.is_empty()
+            || !self.sampling.logit_bias.is_empty()
+            || (self.penalises() && !self.written.is_empty());
+        if bent {
+            self.bend(logits, barred, scratch);
+        }
+        let first = self.choose(if bent { scratch } else { logits })?;
+        let Some(grammar) = &mut self.grammar else { return Ok(first) };
+        if grammar.take(first)? {
+            return Ok(first);
+        }
+        if !bent {
+            scratch.clear();
+            scratch.extend_from_slice(logits);
+        }
+        grammar.bar(scratch)?;
+        let second = self.choose(scratch)?;
+        if let Some(grammar) = &mut self.grammar {
+            grammar.take(second)?;
+        }
+        Ok(second)
+    }
+
+    fn choose(&mut self, logits: &[f32]) -> Result<usize, Unpickable> {
+        let token = if self.sampling.temperature <= 0.0 { likeliest(logits) } else { self.draw(logits) };
+        token.ok_or(Unpickable::NoLogits)
     }
 
     fn penalises(&self) -> bool {
-        self.sampling.frequency_penalty != 0.0 || self.sampling.presence_penalty != 0.0
+        let sampling = &self.sampling;
+        sampling.frequency_penalty != 0.0
+            || sampling.presence_penalty != 0.0
+            || (sampling.repeat_penalty - 1.0).abs() > f32::EPSILON
     }
 
-    /// The logits with the penalties taken off and the barred tokens out of the question.
+    /// The logits with biases added, penalties taken off and the barred tokens out of the question.
     fn bend(&self, logits: &[f32], barred: &[usize], bent: &mut Vec<f32>) {
         bent.clear();
         bent.extend_from_slice(logits);
+        for &(token, bias) in &self.sampling.logit_bias {
+            if let Some(logit) = bent.get_mut(token) {
+                *logit += bias;
+            }
+        }
         for (&token, &times) in &self.written {
             if let Some(logit) = bent.get_mut(token) {
+                let penalty = self.sampling.repeat_penalty;
+                *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
                 *logit -= self.sampling.presence_penalty + self.sampling.frequency_penalty * times as f32;
             }
         }
@@ -157,85 +225,4 @@ fn likeliest(logits: &[f32]) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PLAIN: Sampling = Sampling {
-        temperature: 1.0,
-        top_p: 1.0,
-        top_k: 0,
-        min_p: 0.0,
-        frequency_penalty: 0.0,
-        presence_penalty: 0.0,
-        seed: Some(7),
-    };
-
-    fn draws(sampling: Sampling, logits: &[f32], count: usize) -> Vec<usize> {
-        let mut sampler = Sampler::new(sampling);
-        (0..count).map(|_| sampler.pick(logits, &[]).unwrap()).collect()
-    }
-
-    #[test]
-    fn temperature_zero_takes_the_first_of_the_likeliest() {
-        let greedy = Sampling { temperature: 0.0, ..PLAIN };
-        assert_eq!(draws(greedy, &[0.0, 3.0, 3.0, f32::NAN], 3), [1, 1, 1]);
-    }
-
-    #[test]
-    fn logits_that_are_no_numbers_are_refused() {
-        for temperature in [0.0, 1.0] {
-            let mut sampler = Sampler::new(Sampling { temperature, ..PLAIN });
-            assert_eq!(sampler.pick(&[f32::NAN, f32::NEG_INFINITY], &[]), None);
-            assert_eq!(sampler.pick(&[], &[]), None);
-        }
-    }
-
-    #[test]
-    fn the_draw_follows_the_probabilities() {
-        let logits = [0.7_f32.ln(), 0.2_f32.ln(), 0.1_f32.ln()];
-        let drawn = draws(PLAIN, &logits, 20_000);
-        let share = |token| drawn.iter().filter(|&&t| t == token).count() as f64 / drawn.len() as f64;
-        assert!((share(0) - 0.7).abs() < 0.02, "{}", share(0));
-        assert!((share(2) - 0.1).abs() < 0.02, "{}", share(2));
-    }
-
-    #[test]
-    fn the_seed_decides() {
-        let logits: Vec<f32> = (0..50).map(|n| n as f32 * 0.01).collect();
-        let with = |seed| draws(Sampling { seed: Some(seed), ..PLAIN }, &logits, 20);
-        assert_eq!(with(1), with(1));
-        assert_ne!(with(1), with(2));
-        let free = || draws(Sampling { seed: None, ..PLAIN }, &logits, 20);
-        assert_ne!(free(), free());
-    }
-
-    #[test]
-    fn the_cuts_keep_only_likely_tokens() {
-        let logits = [0.5_f32.ln(), 0.3_f32.ln(), 0.15_f32.ln(), 0.05_f32.ln()];
-        let largest = |sampling| draws(sampling, &logits, 2000).into_iter().max();
-        assert_eq!(largest(Sampling { top_p: 0.79, ..PLAIN }), Some(1));
-        assert_eq!(largest(Sampling { top_p: 0.0, ..PLAIN }), Some(0));
-        assert_eq!(largest(Sampling { top_k: 3, ..PLAIN }), Some(2));
-        assert_eq!(largest(Sampling { min_p: 0.25, ..PLAIN }), Some(2));
-        assert_eq!(largest(Sampling { temperature: 0.01, ..PLAIN }), Some(0));
-    }
-
-    #[test]
-    fn barred_tokens_are_never_picked() {
-        for temperature in [0.0, 1.0] {
-            let mut sampler = Sampler::new(Sampling { temperature, presence_penalty: 0.1, ..PLAIN });
-            for _ in 0..200 {
-                assert_ne!(sampler.pick(&[9.0, 0.0, 0.5], &[0, 7]), Some(0));
-            }
-            assert_eq!(sampler.pick(&[9.0], &[0]), None);
-        }
-    }
-
-    #[test]
-    fn penalties_move_on_from_what_was_written() {
-        let greedy = Sampling { temperature: 0.0, presence_penalty: 1.5, ..PLAIN };
-        assert_eq!(draws(greedy, &[1.0, 0.0, 0.9], 4), [0, 2, 1, 0]);
-        let greedy = Sampling { temperature: 0.0, frequency_penalty: 0.4, ..PLAIN };
-        assert_eq!(draws(greedy, &[1.0, 0.0, 0.9], 4), [0, 2, 0, 2]);
-    }
-}
+mod tests;

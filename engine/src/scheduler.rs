@@ -126,8 +126,19 @@ impl Scheduler {
         let (events, receiver) = mpsc::channel(job.max_tokens * each + CLOSING_EVENTS);
         // There are as many places in the channel as permits, so only a dead thread refuses: the receiver then sees
         // that its sender is gone.
-        drop(self.jobs.try_send(Message::Job(Submitted { job, order, events, place: Some(place) })));
+        drop(self.jobs.try_send(Message::Job(Box::new(Submitted {
+            job,
+            order,
+            events,
+            place: Some(place),
+        }))));
         Ok(receiver)
+    }
+
+    /// Requests that may be inside at once, running and waiting.
+    pub(crate) fn places(&self) -> usize {
+        // One message more may be under way, to wake the thread.
+        self.jobs.max_capacity() - 1
     }
 
     /// Tokens of prompt and answer together that one request may have.

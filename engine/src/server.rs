@@ -4,26 +4,30 @@
 //! whose connection goes away is dropped by hyper at the next poll, which drops its events' receiver and so cancels it.
 
 mod answer;
+mod choice;
 mod error;
 mod order;
+mod prepare;
 mod request;
 mod stream;
 
-use crate::llama::{Model, Token};
-use crate::scheduler::{Event, Job, Scheduler};
+use crate::grammar::Grammars;
+use crate::llama::Model;
+use crate::scheduler::{Event, Order, Scheduler, Usage};
 use crate::template::ChatTemplate;
-use answer::Heading;
+use answer::{Heading, Kind};
 use bytes::Bytes;
+use choice::Choice;
 use error::ApiError;
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use prepare::Prepared;
 use request::ChatRequest;
 use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
-use stream::ChatStream;
-use tokio::sync::mpsc;
+use stream::{ChatStream, Track};
 
 /// Larger bodies are refused: far more text than any context holds.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
@@ -37,6 +41,7 @@ pub(crate) struct Service {
     pub(crate) name: String,
     pub(crate) model: Arc<Model>,
     pub(crate) template: ChatTemplate,
+    pub(crate) grammars: Grammars,
     pub(crate) scheduler: Scheduler,
 }
 
@@ -57,13 +62,14 @@ impl Server {
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path().to_owned();
         let result = match (request.method(), path.as_str()) {
-            (&Method::POST, "/v1/chat/completions") => self.chat(request).await,
+            (&Method::POST, "/v1/chat/completions") => self.complete(request, Kind::Chat).await,
+            (&Method::POST, "/v1/completions") => self.complete(request, Kind::Text).await,
             (&Method::GET, "/v1/models") => self.ready().map(|service| json_answer(&service.models())),
             (&Method::GET, "/health") => self.ready().map(|_| json_answer(&json!({"status": "ok"}))),
             (&Method::GET, "/stats") => {
                 self.ready().map(|service| json_answer(&json!(service.scheduler.stats())))
             }
-            (_, "/v1/chat/completions") => Err(ApiError::wrong_method("POST")),
+            (_, "/v1/chat/completions" | "/v1/completions") => Err(ApiError::wrong_method("POST")),
             (_, "/v1/models" | "/health" | "/stats") => Err(ApiError::wrong_method("GET")),
             (_, path) => Err(ApiError::no_route(path)),
         };
@@ -74,7 +80,7 @@ impl Server {
         self.service.get().cloned().ok_or_else(ApiError::loading)
     }
 
-    async fn chat(&self, request: Request<Incoming>) -> Result<Response<Body>, ApiError> {
+    async fn complete(&self, request: Request<Incoming>, kind: Kind) -> Result<Response<Body>, ApiError> {
         let service = self.ready()?;
         let order = order::of(request.headers());
         let body = Limited::new(request.into_body(), BODY_LIMIT).collect().await.map_err(|error| {
@@ -86,61 +92,61 @@ impl Server {
         })?;
         let body = body.to_bytes();
         let preparing = Arc::clone(&service);
-        let prepared = tokio::task::spawn_blocking(move || preparing.prepare(&body)).await;
-        let (request, job) = prepared.map_err(|error| ApiError::internal(error.to_string()))??;
-        let mut events = service.scheduler.submit(job, order)?;
-        let heading = Heading::new(&service.name);
+        let prepare = move || {
+            let request = match kind {
+                Kind::Chat => ChatRequest::parse(&body)?,
+                Kind::Text => ChatRequest::parse_prompts(&body)?,
+            };
+            let prepared = match kind {
+                Kind::Chat => vec![preparing.prepare(&request)?],
+                Kind::Text => preparing.prepare_prompts(&request)?,
+            };
+            Ok::<_, ApiError>((request, prepared))
+        };
+        let prepared = tokio::task::spawn_blocking(prepare).await;
+        let (request, prepared) = prepared.map_err(|error| ApiError::internal(error.to_string()))??;
+        let mut tracks = service.submit(&request, &prepared, &order)?;
+        let heading = Heading::new(kind, &service.name);
         if !request.stream {
-            return whole_answer(&heading, events, request.logprobs.is_some()).await;
+            return whole_answer(&heading, tracks).await;
         }
         // The response begins with the first text, so that a failure before it is an honest status.
-        match events.recv().await.ok_or_else(stopped)? {
-            Event::Failed(failure) => Err(failure.into()),
-            first => Ok(stream_answer(ChatStream::new(heading, first, events, request.include_usage))),
+        if let Some(first) = tracks.first_mut()
+            && let Event::Failed(failure) = first.first().await.ok_or_else(stopped)?
+        {
+            return Err((*failure).into());
         }
+        Ok(stream_answer(ChatStream::new(heading, tracks, request.include_usage)))
     }
 }
 
 impl Service {
-    /// Parses a request, renders its prompt and turns it into a job.
-    fn prepare(&self, body: &[u8]) -> Result<(ChatRequest, Job), ApiError> {
-        let request = ChatRequest::parse(body)?;
-        let text = self.template.render(&request.messages).map_err(|refusal| {
-            ApiError::invalid(
-                "messages",
-                format!("The model's chat template refuses these messages: {refusal}"),
-            )
-        })?;
-        let prompt = self.tokens(&text);
-        let room = self.scheduler.context().saturating_sub(prompt.len());
-        if room == 0 {
-            return Err(ApiError::too_long(prompt.len(), self.scheduler.context()));
+    /// Submits a request's answers: to each prompt so many.
+    fn submit(
+        &self,
+        request: &ChatRequest,
+        prepared: &[Prepared],
+        order: &Order,
+    ) -> Result<Vec<Track>, ApiError> {
+        let (answers, places) = (request.count * prepared.len(), self.scheduler.places());
+        if answers > places {
+            let message =
+                format!("n: this engine takes {places} answers at once, not {answers}; ask for fewer.");
+            return Err(ApiError::invalid("n", message));
         }
-        let job = Job {
-            prompt,
-            max_tokens: request.max_tokens.map_or(room, |asked| asked.min(room)),
-            sampling: request.sampling.clone(),
-            stops: request.stops.clone(),
-            ignore_eos: request.ignore_eos,
-            reuse: request.reuse,
-            logprobs: request.logprobs,
-        };
-        Ok((request, job))
-    }
-
-    /// The prompt's tokens, with the model's BOS in front unless the template wrote it; never empty.
-    fn tokens(&self, text: &str) -> Vec<Token> {
-        let mut tokens = self.model.tokens(text);
-        if let Some(bos) = self.model.bos()
-            && (self.model.wants_bos() || tokens.is_empty())
-            && tokens.first() != Some(&bos)
-        {
-            tokens.insert(0, bos);
-        }
-        if tokens.is_empty() {
-            tokens.push(Token(0));
-        }
-        tokens
+        let each =
+            prepared.iter().flat_map(|prepared| (0..request.count).map(move |number| (prepared, number)));
+        let answers = each.map(|(prepared, number)| {
+            let mut job = prepared.job.clone();
+            // Each answer has a draw of its own, which the request's seed still decides.
+            job.sampling.seed = job.sampling.seed.map(|seed| seed.wrapping_add(number as u64));
+            let events = self.scheduler.submit(job, order.clone())?;
+            let choice =
+                Choice::new(prepared.assembler.clone(), &prepared.opening, request.logprobs.is_some());
+            Ok(Track::new(choice, events, number > 0))
+        });
+        // Where one finds no place, those before it are dropped, which cancels them.
+        answers.collect()
     }
 
     fn models(&self) -> Value {
@@ -157,20 +163,14 @@ impl Service {
     }
 }
 
-async fn whole_answer(
-    heading: &Heading,
-    mut events: mpsc::Receiver<Event>,
-    logprobs: bool,
-) -> Result<Response<Body>, ApiError> {
-    let (mut text, mut tokens) = (String::new(), logprobs.then(Vec::new));
-    loop {
-        match events.recv().await.ok_or_else(stopped)? {
-            Event::Text(more) => text.push_str(&more),
-            Event::Token(token) => tokens.iter_mut().for_each(|tokens| tokens.push(token.json())),
-            Event::Done(finish) => return Ok(json_answer(&heading.completion(&text, tokens, &finish))),
-            Event::Failed(failure) => return Err(failure.into()),
-        }
+async fn whole_answer(heading: &Heading, tracks: Vec<Track>) -> Result<Response<Body>, ApiError> {
+    let (mut choices, mut usage) = (Vec::new(), Usage::default());
+    for (index, track) in tracks.into_iter().enumerate() {
+        let (mut choice, ending, took) = track.whole().await?;
+        choices.push(heading.choice(index, choice.message(), ending));
+        usage = usage.and(took);
     }
+    Ok(json_answer(&heading.completion(&choices, usage)))
 }
 
 fn stopped() -> ApiError {

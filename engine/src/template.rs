@@ -5,12 +5,19 @@
 //! work is bounded.
 
 mod clock;
+mod json;
+mod message;
+
+pub(crate) use message::{Call, Message};
 
 use crate::EngineError;
+use crate::tools::{Syntax, Tool, instruction};
+use message::Taste;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, context};
-use serde::Serialize;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// Instructions one rendering may take: thousands of messages need a fraction of it.
 const FUEL: u64 = 5_000_000;
@@ -18,15 +25,6 @@ const FUEL: u64 = 5_000_000;
 /// Used for files without a template: the most common form by far.
 const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
                       {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
-
-/// One message of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Message {
-    /// `system`, `user` or `assistant`.
-    pub(crate) role: &'static str,
-    /// What was said.
-    pub(crate) content: String,
-}
 
 /// Why a conversation cannot be rendered: the template's own words.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +37,19 @@ pub(crate) struct ChatTemplate {
     environment: Environment<'static>,
     bos: String,
     eos: String,
+    syntax: Syntax,
+    /// Whether the template shows tools to the model.
+    knows_tools: bool,
+    short_ids: bool,
+}
+
+/// What a prompt is made of beside its messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Setting<'a> {
+    /// Tools the model may call.
+    pub(crate) tools: &'a [Tool],
+    /// Variables of the template that the request sets (`chat_template_kwargs`), such as `enable_thinking`.
+    pub(crate) variables: Option<&'a Map<String, Value>>,
 }
 
 impl ChatTemplate {
@@ -50,31 +61,83 @@ impl ChatTemplate {
         environment.set_fuel(Some(FUEL));
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        environment.add_filter("tojson", json::tojson);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", clock::strftime_now);
         let source = source.unwrap_or_else(|| {
             tracing::warn!("the model has no chat template; ChatML is used and its answers may be poor");
             CHATML.to_owned()
         });
+        let syntax = Syntax::of_template(&source);
+        let (knows_tools, short_ids) = (source.contains("tools"), source.contains("length != 9"));
         environment
             .add_template_owned("chat", source)
             .map_err(|error| EngineError::Template(describe(&error)))?;
-        Ok(Self { environment, bos, eos })
+        Ok(Self { environment, bos, eos, syntax, knows_tools, short_ids })
+    }
+
+    /// How the model was taught to write calls.
+    pub(crate) fn syntax(&self) -> Syntax {
+        self.syntax
     }
 
     /// The prompt for the assistant's next message.
-    pub(crate) fn render(&self, messages: &[Message]) -> Result<String, Unrenderable> {
-        let template = self.environment.get_template("chat");
-        let rendered = template.and_then(|template| {
-            template.render(context! {
-                messages => Serde(messages),
-                add_generation_prompt => true,
-                bos_token => self.bos.as_str(),
-                eos_token => self.eos.as_str(),
-            })
-        });
-        rendered.map_err(|error| Unrenderable(describe(&error)))
+    pub(crate) fn render(&self, messages: &[Message], setting: Setting<'_>) -> Result<String, Unrenderable> {
+        let messages =
+            if self.knows_tools { messages.into() } else { without_tools(messages, setting.tools) };
+        let tools: Vec<&Value> = match self.knows_tools {
+            true => setting.tools.iter().map(|tool| &tool.described).collect(),
+            false => Vec::new(),
+        };
+        let rendered = self.render_with(&messages, &tools, setting, false);
+        // Some templates put calls' arguments together as text, and refuse objects.
+        match rendered {
+            Err(_) if messages.iter().any(|message| !message.calls.is_empty()) => {
+                let again = self.render_with(&messages, &tools, setting, true);
+                again.or(rendered)
+            }
+            rendered => rendered,
+        }
+        .map_err(|error| Unrenderable(describe(&error)))
     }
+
+    fn render_with(
+        &self,
+        messages: &[Message],
+        tools: &[&Value],
+        setting: Setting<'_>,
+        arguments_as_text: bool,
+    ) -> Result<String, Error> {
+        let taste = Taste { arguments_as_text, short_ids: self.short_ids };
+        let messages: Vec<Value> = messages.iter().map(|message| message.seen(taste)).collect();
+        let usual = context! {
+            messages => Serde(messages),
+            add_generation_prompt => true,
+            bos_token => self.bos.as_str(),
+            eos_token => self.eos.as_str(),
+            tools => (!tools.is_empty()).then_some(Serde(tools)),
+        };
+        let variables = minijinja::Value::from(Serde(setting.variables.cloned().unwrap_or_default()));
+        // What the request sets itself does not win over the conversation.
+        self.environment.get_template("chat")?.render(context! { ..usual, ..variables })
+    }
+}
+
+/// For a template that knows no tools: they are described in the system's message, calls and results in the others.
+fn without_tools<'a>(messages: &'a [Message], tools: &[Tool]) -> Cow<'a, [Message]> {
+    let plain = |message: &Message| message.calls.is_empty() && message.role != "tool";
+    if tools.is_empty() && messages.iter().all(plain) {
+        return messages.into();
+    }
+    let mut written: Vec<Message> = messages.iter().map(Message::without_tools).collect();
+    if !tools.is_empty() {
+        let instruction = instruction(tools);
+        match written.first_mut().filter(|first| first.role == "system") {
+            Some(system) => system.content = format!("{}\n\n{instruction}", system.content),
+            None => written.insert(0, Message::said("system", instruction)),
+        }
+    }
+    written.into()
 }
 
 /// What templates call to refuse a conversation.
@@ -100,7 +163,7 @@ mod tests {
     }
 
     fn talk() -> Vec<Message> {
-        let say = |role, content: &str| Message { role, content: content.to_owned() };
+        let say = Message::said;
         vec![
             say("system", "Be brief."),
             say("user", "  1 < 2 & 'x'?  "),
@@ -115,7 +178,7 @@ mod tests {
         let expected = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n  1 < 2 & 'x'?  <|im_end|>\n\
                         <|im_start|>assistant\nYes.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n\
                         <|im_start|>assistant\n";
-        assert_eq!(chatml.render(&talk()).unwrap(), expected);
+        assert_eq!(chatml.render(&talk(), Setting::default()).unwrap(), expected);
     }
 
     #[test]
@@ -124,7 +187,7 @@ mod tests {
                       [INST] {{ message['content'].strip() }} [/INST]\n    {%- elif message.content.startswith('Yes') %}\n\
                       {{ message['content'] + eos_token }}\n    {%- endif %}\n    {% continue %}\n{%- endfor %}";
         assert_eq!(
-            template(source).render(&talk()).unwrap(),
+            template(source).render(&talk(), Setting::default()).unwrap(),
             "<s>[INST] 1 < 2 & 'x'? [/INST]Yes.</s>[INST] Why? [/INST]"
         );
     }
@@ -132,7 +195,7 @@ mod tests {
     #[test]
     fn a_template_can_refuse_and_its_words_are_passed_on() {
         let source = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}";
-        let refusal = template(source).render(&talk()).unwrap_err();
+        let refusal = template(source).render(&talk(), Setting::default()).unwrap_err();
         assert_eq!(refusal.to_string(), "System role not supported (template line 1)");
     }
 
@@ -147,6 +210,62 @@ mod tests {
     fn a_template_cannot_run_forever() {
         let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}\
                        {% endfor %}{% endfor %}";
-        assert!(template(endless).render(&talk()).is_err());
+        assert!(template(endless).render(&talk(), Setting::default()).is_err());
+    }
+
+    fn weather() -> Tool {
+        let described =
+            serde_json::json!({"type": "function", "function": {"name": "weather", "description": "<b>"}});
+        Tool { name: "weather".into(), parameters: Value::Null, strict: false, described }
+    }
+
+    fn calling() -> Vec<Message> {
+        let call = Call { id: "1".into(), name: "weather".into(), arguments: r#"{"city": "Rome"}"#.into() };
+        vec![
+            Message::said("user", "Rome?"),
+            Message { calls: vec![call], ..Message::said("assistant", "") },
+            Message { answers: Some("1".into()), ..Message::said("tool", "sunny") },
+        ]
+    }
+
+    #[test]
+    fn tools_and_calls_are_shown_as_the_template_does() {
+        let source = "{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}{% for m in messages %}{{ m.role }}: \
+                      {{ m.content }}{% for call in m.tool_calls %}{{ call.function.name }}\
+                      {{ call.function.arguments | tojson }}{% endfor %};{% endfor %}";
+        let tools = [weather()];
+        let setting = Setting { tools: &tools, ..Setting::default() };
+        assert_eq!(
+            template(source).render(&calling(), setting).unwrap(),
+            "{\"type\": \"function\", \"function\": {\"name\": \"weather\", \"description\": \"<b>\"}}\nuser: Rome?;\
+             assistant: weather{\"city\": \"Rome\"};tool: sunny;"
+        );
+    }
+
+    #[test]
+    fn a_template_may_want_arguments_as_text() {
+        let source = "{% for m in messages %}{% for call in m.tool_calls %}{{ 'call ' + call.function.arguments }}\
+                      {% endfor %}{% endfor %}{{ tools is none }}";
+        let rendered = template(source).render(&calling(), Setting::default()).unwrap();
+        assert_eq!(rendered, "call {\"city\": \"Rome\"}True");
+    }
+
+    #[test]
+    fn a_template_without_tools_is_told_of_them_in_words() {
+        let source = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}";
+        let tools = [weather()];
+        let setting = Setting { tools: &tools, ..Setting::default() };
+        let rendered = template(source).render(&calling(), setting).unwrap();
+        assert!(rendered.starts_with("[system] You may call"), "{rendered}");
+        assert!(rendered.contains("[assistant] <tool_call>\n{\"name\":\"weather\""), "{rendered}");
+        assert!(rendered.ends_with("[user] <tool_response>\nsunny\n</tool_response>\n"), "{rendered}");
+    }
+
+    #[test]
+    fn a_request_may_set_the_templates_variables_but_not_the_conversation() {
+        let variables = serde_json::json!({"enable_thinking": false, "messages": []});
+        let setting = Setting { variables: variables.as_object(), ..Setting::default() };
+        let source = "{{ enable_thinking }} {{ messages | length }}";
+        assert_eq!(template(source).render(&talk(), setting).unwrap(), "False 4");
     }
 }

@@ -14,6 +14,7 @@ pub use options::{
 };
 
 use crate::EngineError;
+use crate::grammar::Grammars;
 use crate::scheduler::{self, SchedulerOptions, Thread};
 use crate::server::{Server, Service};
 use crate::template::ChatTemplate;
@@ -135,7 +136,8 @@ async fn work(
         Err(error) => return error,
     };
     let stats = scheduler.stats();
-    server.open(Arc::new(Service { name: options.name(), model, template, scheduler }));
+    let grammars = Grammars::new(Arc::clone(&model));
+    server.open(Arc::new(Service { name: options.name(), model, template, grammars, scheduler }));
     tracing::info!(
         address = %listener.address(),
         model = %options.model.display(),

@@ -182,7 +182,11 @@ async fn mistakes_are_named_in_the_openai_shape() {
             "temperature",
             "invalid_value",
         ),
-        (br#"{"messages": [{"role": "user", "content": "x"}], "n": 3}"#, "n", "unsupported_parameter"),
+        (
+            br#"{"messages": [{"role": "user", "content": "x"}], "audio": {}}"#,
+            "audio",
+            "unsupported_parameter",
+        ),
     ];
     for (body, param, code) in cases {
         let (status, answer) = call(&shared().await, "POST", "/v1/chat/completions", body.to_vec()).await;
@@ -247,4 +251,102 @@ async fn looking_up_what_comes_next_does_not_change_what_is_said() {
         let (_, afresh) = chat(&guessing, &next(false)).await;
         assert!((chance(&kept) - chance(&afresh)).abs() < 0.05, "{kept} against {afresh}");
     }
+}
+
+#[tokio::test]
+async fn several_answers_to_one_prompt_each_have_a_draw_of_their_own() {
+    let address = support::start(support::options()).await;
+    let more = json!({"n": 3, "temperature": 1.2, "seed": 5, "cache_prompt": false});
+    let (status, answer) = chat(&address, &ask_with(STORY, 12, more.clone())).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let choices = answer["choices"].as_array().unwrap();
+    assert_eq!(choices.iter().map(|choice| choice["index"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 2]);
+    let texts: Vec<&str> =
+        choices.iter().map(|choice| choice["message"]["content"].as_str().unwrap()).collect();
+    assert!(texts[0] != texts[1] && texts[1] != texts[2], "{texts:?}");
+    let (_, one) = chat(&address, &ask_with(STORY, 12, json!({}))).await;
+    assert_eq!(answer["usage"]["prompt_tokens"], one["usage"]["prompt_tokens"], "the prompt counts once");
+    assert_eq!(answer["usage"]["completion_tokens"], 36);
+    let mut streamed = more;
+    streamed["stream"] = true.into();
+    streamed["stream_options"] = json!({"include_usage": true});
+    let chunks = stream(&address, &ask_with(STORY, 12, streamed)).await;
+    for index in 0..3 {
+        let own: Vec<&Value> = chunks.iter().filter(|chunk| chunk["choices"][0]["index"] == index).collect();
+        assert_eq!(own[0]["choices"][0]["delta"]["role"], "assistant");
+        assert_eq!(own.last().unwrap()["choices"][0]["finish_reason"], "length");
+    }
+    assert_eq!(chunks.last().unwrap()["usage"]["completion_tokens"], 36);
+    let (status, refused) = chat(&address, &ask_with(STORY, 12, json!({"n": 100}))).await;
+    assert_eq!((status, &refused["error"]["param"]), (StatusCode::BAD_REQUEST, &json!("n")), "{refused}");
+}
+
+#[tokio::test]
+async fn biases_force_a_token_or_keep_it_out() {
+    let address = shared().await;
+    let with = |token: u64, bias: i32| {
+        ask_with(
+            STORY,
+            4,
+            json!({"logit_bias": {token.to_string(): bias}, "logprobs": true, "top_logprobs": 1}),
+        )
+    };
+    let (status, forced) = chat(&address, &with(100, 100)).await;
+    assert_eq!(status, StatusCode::OK, "{forced}");
+    let tokens = forced["choices"][0]["logprobs"]["content"].as_array().unwrap();
+    assert!(tokens.iter().all(|token| token["token"] == tokens[0]["token"]), "{tokens:?}");
+    assert!(tokens.iter().any(|token| token["token"] != token["top_logprobs"][0]["token"]), "not by itself");
+    let (status, refused) = chat(&address, &with(999_999, 1)).await;
+    assert_eq!((status, &refused["error"]["param"]), (StatusCode::BAD_REQUEST, &json!("logit_bias")));
+}
+
+#[tokio::test]
+async fn what_is_not_text_is_refused_by_its_place() {
+    let parts =
+        |part: Value| json!([{"role": "user", "content": [{"type": "text", "text": "What is this?"}, part]}]);
+    for part in [json!({"type": "image_url", "image_url": {"url": "data:,"}}), json!({"type": "input_audio"})]
+    {
+        let kind = part["type"].clone();
+        let (status, answer) =
+            chat(&shared().await, &ask_with("", 4, json!({"messages": parts(part)}))).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert_eq!(answer["error"]["param"], "messages[0].content[1]");
+        assert!(answer["error"]["message"].as_str().unwrap().contains(kind.as_str().unwrap()), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn bare_prompts_are_continued_as_they_are() {
+    let address = support::start(support::options()).await;
+    let ask = |prompt: Value, more: Value| {
+        let mut body = json!({"prompt": prompt, "max_tokens": 6, "temperature": 0, "cache_prompt": false});
+        more.as_object().unwrap().iter().for_each(|(name, value)| body[name] = value.clone());
+        body.to_string().into_bytes()
+    };
+    let prompt = "The capital of France is";
+    let (status, one) = call(&address, "POST", "/v1/completions", ask(json!(prompt), json!({}))).await;
+    assert_eq!(status, StatusCode::OK, "{one}");
+    assert_eq!(one["object"], "text_completion");
+    assert!(one["choices"][0]["text"].as_str().unwrap().contains("Paris"), "{one}");
+    let two = ask(json!([prompt, "One, two, three,"]), json!({"n": 2}));
+    let (_, several) = call(&address, "POST", "/v1/completions", two).await;
+    assert_eq!(several["choices"].as_array().unwrap().len(), 4, "{several}");
+    assert_eq!(several["choices"][1]["text"], one["choices"][0]["text"]);
+    assert_eq!(several["usage"]["completion_tokens"], 24);
+    let (_, other) =
+        call(&address, "POST", "/v1/completions", ask(json!("One, two, three,"), json!({}))).await;
+    let count = |answer: &Value| answer["usage"]["prompt_tokens"].as_u64().unwrap();
+    assert_eq!(count(&several), count(&one) + count(&other), "each prompt counts once");
+    let mut client = support::Client::connect(&address).await;
+    let response = client.send("POST", "/v1/completions", ask(json!(prompt), json!({"stream": true}))).await;
+    let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    let chunks = body
+        .split("\n\n")
+        .filter_map(|event| serde_json::from_str::<Value>(event.strip_prefix("data: ")?).ok());
+    let streamed: String =
+        chunks.map(|chunk| chunk["choices"][0]["text"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(streamed, one["choices"][0]["text"].as_str().unwrap());
+    let (status, refused) = call(&address, "POST", "/v1/completions", ask(json!([999_999]), json!({}))).await;
+    assert_eq!((status, &refused["error"]["param"]), (StatusCode::BAD_REQUEST, &json!("prompt")));
 }

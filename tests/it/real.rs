@@ -52,11 +52,13 @@ name = "small"
 engine = "moe"
 price = {{ input = 0.05, output = 0.10 }}
 context = 1024
+can = ["json"]
 [[model]]
 name = "large"
 engine = "dense"
 price = {{ input = 0.30, output = 0.60 }}
 context = 1024
+can = ["tools", "json"]
 "#
     )
 }
@@ -136,6 +138,7 @@ async fn two_local_models_answer_fall_back_and_come_back() {
     let gateway = home.serve().await;
     ready(&gateway).await;
     answers_are_real(&gateway).await;
+    forms_are_kept(&gateway).await;
     a_dead_worker_is_replaced(&gateway).await;
     assert_eq!(gateway.stop().await.code(), Some(0));
     crate::stage::verified(&home).await;
@@ -160,6 +163,42 @@ async fn answers_are_real(gateway: &Gateway) {
         assert_eq!(transcript.usage()["completion_tokens"], completion);
         assert!(transcript.done());
     }
+}
+
+/// Forced calls go to the model that can, JSON to any; both keep their form.
+async fn forms_are_kept(gateway: &Gateway) {
+    let client = gateway.client().with("x-tollgate-tags", "tier=any");
+    let schema =
+        json!({"type": "object", "properties": {"sea": {"enum": ["calm", "rough"]}}, "required": ["sea"]});
+    let mut asked = body("auto", 60);
+    asked["tools"] = json!([{"type": "function", "function": {"name": "look", "parameters": schema}}]);
+    asked["tool_choice"] = json!("required");
+    asked["parallel_tool_calls"] = json!(false);
+    let reply = client.chat(&asked).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.header("x-tollgate-model"), "large", "the one that can");
+    let answer = reply.json();
+    assert_eq!(answer["choices"][0]["finish_reason"], "tool_calls", "{answer}");
+    let call = &answer["choices"][0]["message"]["tool_calls"][0]["function"];
+    let kept = |text: &Value| {
+        let value: Value = serde_json::from_str(text.as_str().unwrap_or_default()).expect("the form is JSON");
+        ["calm", "rough"].contains(&value["sea"].as_str().unwrap_or_default())
+    };
+    assert!(call["name"] == "look" && kept(&call["arguments"]), "{answer}");
+    let format =
+        json!({"type": "json_schema", "json_schema": {"name": "sea", "strict": true, "schema": schema}});
+    for model in ["small", "large"] {
+        let mut asked = body(model, 60);
+        asked["response_format"] = format.clone();
+        let answer = client.chat(&asked).await.json();
+        assert!(kept(&answer["choices"][0]["message"]["content"]), "{answer}");
+    }
+    let mut asked = body("large", 60);
+    asked["response_format"] =
+        json!({"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "sea"}}});
+    let refused = client.chat(&asked).await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert_eq!(refused.json()["error"]["param"], "response_format.json_schema");
 }
 
 /// Kills the mixture's worker; the dense model answers meanwhile and the answer says so.

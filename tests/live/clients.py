@@ -54,11 +54,13 @@ name = "small"
 engine = "moe"
 price = {{ input = 0.05, output = 0.10 }}
 context = 2048
+can = ["tools", "json"]
 [[model]]
 name = "large"
 engine = "dense"
 price = {{ input = 0.30, output = 0.60 }}
 context = 2048
+can = ["tools", "json"]
 """
 
 MODEL = """

@@ -1,8 +1,9 @@
 //! What the server hands to the scheduler, and what comes back while the answer is written.
 
+use crate::grammar::Grammar;
 use crate::llama::{DecodeFailure, Token};
 use crate::logprobs::Likelihood;
-use crate::sample::Sampling;
+use crate::sample::{Sampling, Unpickable};
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -15,10 +16,14 @@ pub(crate) struct Job {
     pub(crate) max_tokens: usize,
     /// How tokens are picked.
     pub(crate) sampling: Sampling,
+    /// The form that the answer is held to.
+    pub(crate) grammar: Option<Grammar>,
     /// Texts that end the answer.
     pub(crate) stops: Vec<String>,
     /// Whether the model may not end the answer itself.
     pub(crate) ignore_eos: bool,
+    /// Whether control tokens that mark calls are part of the answer's text.
+    pub(crate) call_marks: bool,
     /// Whether KV cells of an earlier prompt with the same beginning may be used again.
     pub(crate) reuse: bool,
     /// Whether to say how likely each token was, and so many alternatives.
@@ -59,7 +64,7 @@ pub(crate) struct Finish {
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FinishReason {
-    /// The model ended it, or a stop string was met.
+    /// The model ended it, a stop string was met, or the form it is held to is whole.
     Stop,
     /// It reached its limit of tokens.
     Length,
@@ -80,6 +85,24 @@ pub(crate) struct Usage {
     pub(crate) writing_us: u64,
 }
 
+impl Usage {
+    /// What both took.
+    pub(crate) fn and(self, other: Usage) -> Usage {
+        Usage {
+            prompt_tokens: self.prompt_tokens + other.prompt_tokens,
+            cached_tokens: self.cached_tokens + other.cached_tokens,
+            completion_tokens: self.completion_tokens + other.completion_tokens,
+            reading_us: self.reading_us.saturating_add(other.reading_us),
+            writing_us: self.writing_us.saturating_add(other.writing_us),
+        }
+    }
+
+    /// The same of a further answer to a prompt, which counts once.
+    pub(crate) fn without_prompt(self) -> Usage {
+        Usage { prompt_tokens: 0, cached_tokens: 0, ..self }
+    }
+}
+
 /// Why an answer cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {
@@ -92,13 +115,25 @@ pub(crate) enum Failure {
     /// The model gave no usable numbers.
     #[error("the model's output is not a number; its file may be damaged")]
     NoLogits,
+    /// The answer's form cannot be followed any further.
+    #[error("the grammar of the asked-for form became too complex; use a simpler JSON schema")]
+    TooComplex,
+}
+
+impl From<Unpickable> for Failure {
+    fn from(unpickable: Unpickable) -> Self {
+        match unpickable {
+            Unpickable::NoLogits => Self::NoLogits,
+            Unpickable::TooComplex => Self::TooComplex,
+        }
+    }
 }
 
 /// What the scheduler's thread is sent.
 #[derive(Debug)]
 pub(super) enum Message {
     /// One more answer to be written.
-    Job(Submitted),
+    Job(Box<Submitted>),
     /// Nothing: look at the interrupt.
     Wake,
 }

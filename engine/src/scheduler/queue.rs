@@ -100,6 +100,8 @@ mod tests {
     fn request(caller: &str, mark: usize, deadline: Option<Instant>) -> (Submitted, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(4);
         let job = Job {
+            call_marks: false,
+            grammar: None,
             prompt: vec![Token(0); mark],
             max_tokens: 1,
             sampling: Sampling::default(),

@@ -63,16 +63,17 @@ impl Slot {
 
     /// Begins a request that starts with the slot's own cells, as far as they are told to serve, or follows another
     /// slot. A copy has been made before.
-    pub(super) fn begin(&mut self, submitted: Submitted, start: Start, context: &mut Context<'_>) {
+    pub(super) fn begin(&mut self, mut submitted: Submitted, start: Start, context: &mut Context<'_>) {
         let (cached, follows) = match start {
             Start::Own(tokens) => (self.keep(tokens, context), None),
             Start::Follow(source) => (0, Some(source)),
             Start::Copy(_) => (self.held.len(), None),
         };
+        let grammar = submitted.job.grammar.take();
         let job = &submitted.job;
         self.prompt_tokens = job.prompt.len();
         self.run = Some(Run {
-            sampler: Sampler::new(job.sampling.clone()),
+            sampler: Sampler::new(job.sampling.clone(), grammar),
             text: AnswerText::new(job.stops.clone()),
             cached,
             written: 0,
@@ -210,8 +211,10 @@ impl Slot {
         let run = self.run.as_mut()?;
         let began = Instant::now();
         let barred = if run.submitted.job.ignore_eos { model.ends() } else { &[] };
-        let picked = run.sampler.pick(logits, barred).and_then(|token| i32::try_from(token).ok()).map(Token);
-        let Some(token) = picked else { return self.fail(Failure::NoLogits) };
+        let token = match run.sampler.pick(logits, barred) {
+            Ok(token) => Token(i32::try_from(token).unwrap_or(i32::MAX)),
+            Err(unpickable) => return self.fail(unpickable.into()),
+        };
         run.writing += began.elapsed();
         run.written += 1;
         if model.ends_answer(token) {
@@ -222,11 +225,14 @@ impl Slot {
         }
         let mut bytes = Vec::new();
         model.piece(token, &mut bytes);
+        if bytes.is_empty() && run.submitted.job.call_marks {
+            model.call_mark(token, &mut bytes);
+        }
         let progress = run.text.push(&bytes);
         if !progress.text.is_empty() {
             run.send(Event::Text(progress.text));
         }
-        if progress.stopped {
+        if progress.stopped || run.sampler.ended() {
             return self.finish(FinishReason::Stop);
         }
         if run.written >= run.submitted.job.max_tokens {

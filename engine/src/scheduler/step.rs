@@ -155,7 +155,7 @@ impl<'model> Stepper<'model> {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Job(submitted) => self.waiting.push(submitted),
+            Message::Job(submitted) => self.waiting.push(*submitted),
             Message::Wake => {}
         }
     }

@@ -1,25 +1,82 @@
-//! The JSON of answers: whole completions, stream chunks, the list of models.
+//! The JSON of answers: whole completions and stream chunks.
 
-use crate::scheduler::{Finish, FinishReason, Usage};
+use crate::scheduler::{FinishReason, Usage};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What all parts of one answer share.
+/// What kind of response it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Of a chat: messages.
+    Chat,
+    /// Of a bare prompt: text.
+    Text,
+}
+
+/// What all parts of one response share.
 #[derive(Clone, Debug)]
 pub(crate) struct Heading {
+    kind: Kind,
     id: String,
     created: u64,
     model: String,
 }
 
-/// What a chunk adds to the answer.
+/// What a chunk adds to an answer.
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Delta<'a> {
+pub(super) struct Delta {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) role: Option<&'static str>,
+    pub(super) role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) content: Option<&'a str>,
+    pub(super) content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reasoning_content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tool_calls: Option<[CallDelta; 1]>,
+}
+
+/// What a chunk adds to a call.
+#[derive(Debug, Serialize)]
+pub(super) struct CallDelta {
+    pub(super) index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<String>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub(super) kind: Option<&'static str>,
+    pub(super) function: Function,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Function {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+    pub(super) arguments: String,
+}
+
+impl Delta {
+    /// Adds to a call.
+    pub(super) fn call(call: CallDelta) -> Self {
+        Self { tool_calls: Some([call]), ..Self::default() }
+    }
+}
+
+/// Likelihoods of tokens, as OpenAI writes them.
+#[derive(Debug)]
+pub(super) struct Told(pub(super) Vec<Value>);
+
+impl Told {
+    fn json(self) -> Value {
+        json!({"content": self.0, "refusal": null})
+    }
+}
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ending {
+    pub(super) reason: FinishReason,
+    /// Whether the answer holds calls.
+    pub(super) called: bool,
 }
 
 #[derive(Serialize)]
@@ -29,17 +86,9 @@ struct Chunk<'a> {
     created: u64,
     model: &'a str,
     system_fingerprint: &'static str,
-    choices: &'a [Choice<'a>],
+    choices: &'a [Value],
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Option<UsageBody>>,
-}
-
-#[derive(Serialize)]
-struct Choice<'a> {
-    index: u32,
-    delta: Delta<'a>,
-    logprobs: Option<Value>,
-    finish_reason: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -62,52 +111,88 @@ const FINGERPRINT: &str = concat!("tollgate-", env!("CARGO_PKG_VERSION"));
 
 impl Heading {
     /// A fresh identifier and the present time.
-    pub(crate) fn new(model: &str) -> Self {
+    pub(super) fn new(kind: Kind, model: &str) -> Self {
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
-        Self { id: format!("chatcmpl-{:032x}", rand::random::<u128>()), created, model: model.to_owned() }
+        let prefix = match kind {
+            Kind::Chat => "chatcmpl",
+            Kind::Text => "cmpl",
+        };
+        let id = format!("{prefix}-{:032x}", rand::random::<u128>());
+        Self { kind, id, created, model: model.to_owned() }
     }
 
-    /// A whole answer.
-    pub(crate) fn completion(&self, text: &str, tokens: Option<Vec<Value>>, finish: &Finish) -> Value {
+    /// Whether answers begin by saying whose they are.
+    pub(super) fn names_roles(&self) -> bool {
+        self.kind == Kind::Chat
+    }
+
+    /// A whole response.
+    pub(super) fn completion(&self, choices: &[Value], usage: Usage) -> Value {
         json!({
             "id": self.id,
-            "object": "chat.completion",
+            "object": match self.kind {
+                Kind::Chat => "chat.completion",
+                Kind::Text => "text_completion",
+            },
             "created": self.created,
             "model": self.model,
             "system_fingerprint": FINGERPRINT,
-            "choices": [{
-                "index": 0,
-                "message": {"role": "assistant", "content": text, "refusal": null},
-                "logprobs": tokens.map(logprobs),
-                "finish_reason": word(finish.reason),
-            }],
-            "usage": UsageBody::from(finish.usage),
+            "choices": choices,
+            "usage": UsageBody::from(usage),
         })
     }
 
+    /// One of a whole response's answers.
+    pub(super) fn choice(
+        &self,
+        index: usize,
+        (message, told): (Value, Option<Told>),
+        ending: Ending,
+    ) -> Value {
+        match self.kind {
+            Kind::Chat => json!({
+                "index": index,
+                "message": message,
+                "logprobs": told.map(Told::json),
+                "finish_reason": ending.word(),
+            }),
+            Kind::Text => text_choice(index, message["content"].as_str().unwrap_or_default(), Some(ending)),
+        }
+    }
+
     /// Appends a chunk as a server-sent event. With `usage_follows` every chunk but the last says `"usage": null`.
-    pub(crate) fn push_chunk(
+    pub(super) fn push_chunk(
         &self,
         out: &mut Vec<u8>,
-        delta: Delta<'_>,
-        tokens: Option<Vec<Value>>,
-        reason: Option<FinishReason>,
+        index: usize,
+        (delta, told): (Delta, Option<Told>),
+        ending: Option<Ending>,
         usage_follows: bool,
     ) {
-        let logprobs = tokens.map(logprobs);
-        let choice = Choice { index: 0, delta, logprobs, finish_reason: reason.map(word) };
+        let choice = match self.kind {
+            Kind::Chat => json!({
+                "index": index,
+                "delta": delta,
+                "logprobs": told.map(Told::json),
+                "finish_reason": ending.map(Ending::word),
+            }),
+            Kind::Text => text_choice(index, &delta.content.unwrap_or_default(), ending),
+        };
         self.push(out, &[choice], usage_follows.then_some(None));
     }
 
     /// Appends the chunk that carries the usage alone.
-    pub(crate) fn push_usage(&self, out: &mut Vec<u8>, usage: Usage) {
+    pub(super) fn push_usage(&self, out: &mut Vec<u8>, usage: Usage) {
         self.push(out, &[], Some(Some(usage.into())));
     }
 
-    fn push(&self, out: &mut Vec<u8>, choices: &[Choice<'_>], usage: Option<Option<UsageBody>>) {
+    fn push(&self, out: &mut Vec<u8>, choices: &[Value], usage: Option<Option<UsageBody>>) {
         let chunk = Chunk {
             id: &self.id,
-            object: "chat.completion.chunk",
+            object: match self.kind {
+                Kind::Chat => "chat.completion.chunk",
+                Kind::Text => "text_completion",
+            },
             created: self.created,
             model: &self.model,
             system_fingerprint: FINGERPRINT,
@@ -118,8 +203,12 @@ impl Heading {
     }
 }
 
+fn text_choice(index: usize, text: &str, ending: Option<Ending>) -> Value {
+    json!({"index": index, "text": text, "logprobs": null, "finish_reason": ending.map(Ending::word)})
+}
+
 /// Appends any JSON as a server-sent event.
-pub(crate) fn push_event(out: &mut Vec<u8>, data: &impl Serialize) {
+pub(super) fn push_event(out: &mut Vec<u8>, data: &impl Serialize) {
     out.extend_from_slice(b"data: ");
     // Writing plain structures to memory cannot fail; should it ever, the event is empty rather than half written.
     let begun = out.len();
@@ -129,14 +218,13 @@ pub(crate) fn push_event(out: &mut Vec<u8>, data: &impl Serialize) {
     out.extend_from_slice(b"\n\n");
 }
 
-fn logprobs(tokens: Vec<Value>) -> Value {
-    json!({"content": tokens, "refusal": null})
-}
-
-fn word(reason: FinishReason) -> &'static str {
-    match reason {
-        FinishReason::Stop => "stop",
-        FinishReason::Length => "length",
+impl Ending {
+    fn word(self) -> &'static str {
+        match self.reason {
+            FinishReason::Stop if self.called => "tool_calls",
+            FinishReason::Stop => "stop",
+            FinishReason::Length => "length",
+        }
     }
 }
 

@@ -44,13 +44,13 @@ impl ApiError {
     }
 
     /// The prompt does not fit.
-    pub(crate) fn too_long(tokens: usize, context: usize) -> Self {
+    pub(crate) fn too_long(param: &str, tokens: usize, context: usize) -> Self {
         let message = format!(
-            "This engine's context is {context} tokens, but the messages are {tokens} tokens long, which leaves no \
-             room for an answer. Shorten the messages, or start the engine with a larger context."
+            "This engine's context is {context} tokens, but {param} is {tokens} tokens long, which leaves no room \
+             for an answer. Shorten it, or start the engine with a larger context."
         );
         let error = Self::new(StatusCode::BAD_REQUEST, Some("context_length_exceeded"), message);
-        Self { param: Some("messages".to_owned()), ..error }
+        Self { param: Some(param.to_owned()), ..error }
     }
 
     /// The body is larger than `limit` bytes.

@@ -2,25 +2,37 @@
 //! do is refused by name rather than ignored, and unknown fields are left alone.
 
 mod fields;
+mod format;
 mod messages;
+mod prompts;
+mod sampling;
+mod tools;
 
 use super::error::ApiError;
-use crate::logprobs::MOST_ALTERNATIVES;
 use crate::sample::Sampling;
 use crate::template::Message;
+use crate::tools::Tools;
 use fields::Fields;
+pub(crate) use format::Format;
+pub(crate) use prompts::Prompt;
+use serde_json::{Map, Value};
 
-/// Stop strings at most; OpenAI allows four, agents sometimes send more.
-const MOST_STOPS: usize = 16;
+/// Answers to one request at most, as OpenAI has it.
+const MOST_ANSWERS: i64 = 128;
 
 /// A checked request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ChatRequest {
+    /// The conversation; empty where bare prompts are to be continued.
     pub(crate) messages: Vec<Message>,
+    /// Bare prompts to be continued (`/v1/completions`).
+    pub(crate) prompts: Vec<Prompt>,
     /// `None` = as many as the context has room for.
     pub(crate) max_tokens: Option<usize>,
     pub(crate) sampling: Sampling,
     pub(crate) stops: Vec<String>,
+    /// How many answers.
+    pub(crate) count: usize,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
     /// Whether the model may not end the answer itself, for load tests (`ignore_eos`, as llama.cpp and vLLM call it).
@@ -29,24 +41,52 @@ pub(crate) struct ChatRequest {
     pub(crate) reuse: bool,
     /// Whether to say how likely each token was, and so many alternatives.
     pub(crate) logprobs: Option<usize>,
+    /// What the answer's text must be.
+    pub(crate) format: Format,
+    pub(crate) tools: Tools,
+    /// Whether thoughts are told apart from the answer (`reasoning_format`, as llama.cpp's server calls it).
+    pub(crate) thoughts_apart: bool,
+    /// Variables of the chat template.
+    pub(crate) variables: Option<Map<String, Value>>,
 }
 
 impl ChatRequest {
-    /// Parses a body.
+    /// Parses a chat's body.
     pub(crate) fn parse(body: &[u8]) -> Result<ChatRequest, ApiError> {
-        let value = serde_json::from_slice::<serde_json::Value>(body)
-            .map_err(|error| ApiError::malformed(format!("The request body is not valid JSON: {error}")))?;
-        let serde_json::Value::Object(object) = value else {
-            return Err(ApiError::malformed("The request body must be a JSON object."));
-        };
+        let object = object(body)?;
         let fields = Fields::new(&object);
-        fields.text("model")?;
-        refuse_unsupported(&fields)?;
         Ok(ChatRequest {
             messages: messages::parse(&fields)?,
-            max_tokens: max_tokens(&fields)?,
-            sampling: sampling(&fields)?,
-            stops: stops(&fields)?,
+            logprobs: sampling::logprobs(&fields)?,
+            format: format::parse(&fields)?,
+            tools: tools::parse(&fields)?,
+            thoughts_apart: thoughts_apart(&fields)?,
+            variables: variables(&fields)?,
+            ..Self::common(&fields)?
+        })
+    }
+
+    /// Parses the body of a request to continue bare prompts.
+    pub(crate) fn parse_prompts(body: &[u8]) -> Result<ChatRequest, ApiError> {
+        let object = object(body)?;
+        let fields = Fields::new(&object);
+        let mut request = Self::common(&fields)?;
+        request.prompts = prompts::parse(&fields)?;
+        request.max_tokens = request.max_tokens.or(Some(prompts::USUAL_TOKENS));
+        Ok(request)
+    }
+
+    /// What both kinds of request have.
+    fn common(fields: &Fields<'_>) -> Result<ChatRequest, ApiError> {
+        fields.text("model")?;
+        refuse_unsupported(fields)?;
+        Ok(ChatRequest {
+            messages: Vec::new(),
+            prompts: Vec::new(),
+            max_tokens: sampling::max_tokens(fields)?,
+            sampling: sampling::parse(fields)?,
+            stops: sampling::stops(fields)?,
+            count: count(fields)?,
             stream: fields.flag("stream")?.unwrap_or(false),
             include_usage: match fields.object("stream_options")? {
                 Some(options) => options.flag("include_usage")?.unwrap_or(false),
@@ -54,67 +94,43 @@ impl ChatRequest {
             },
             ignore_eos: fields.flag("ignore_eos")?.unwrap_or(false),
             reuse: fields.flag("cache_prompt")?.unwrap_or(true),
-            logprobs: logprobs(&fields)?,
+            logprobs: None,
+            format: Format::Text,
+            tools: Tools::default(),
+            thoughts_apart: false,
+            variables: None,
         })
     }
 }
 
-fn max_tokens(fields: &Fields<'_>) -> Result<Option<usize>, ApiError> {
-    // The newer name wins, as it does for OpenAI.
-    for name in ["max_completion_tokens", "max_tokens"] {
-        if let Some(tokens) = fields.integer(name, 1..=i64::from(i32::MAX))? {
-            return Ok(usize::try_from(tokens).ok());
-        }
+fn object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    let value = serde_json::from_slice::<Value>(body)
+        .map_err(|error| ApiError::malformed(format!("The request body is not valid JSON: {error}")))?;
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err(ApiError::malformed("The request body must be a JSON object.")),
     }
-    Ok(None)
 }
 
-fn logprobs(fields: &Fields<'_>) -> Result<Option<usize>, ApiError> {
-    let most = i64::try_from(MOST_ALTERNATIVES).unwrap_or(i64::MAX);
-    let alternatives = fields.integer("top_logprobs", 0..=most)?;
-    if !fields.flag("logprobs")?.unwrap_or(false) {
-        return match alternatives {
-            Some(_) => Err(ApiError::invalid("top_logprobs", "top_logprobs needs logprobs to be true.")),
-            None => Ok(None),
-        };
+fn thoughts_apart(fields: &Fields<'_>) -> Result<bool, ApiError> {
+    match fields.text("reasoning_format")? {
+        None | Some("auto" | "deepseek") => Ok(true),
+        Some("none") => Ok(false),
+        Some(_) => Err(ApiError::invalid(
+            "reasoning_format",
+            "reasoning_format must be one of auto, deepseek and none.",
+        )),
     }
-    Ok(Some(usize::try_from(alternatives.unwrap_or(0)).unwrap_or(0)))
 }
 
-fn sampling(fields: &Fields<'_>) -> Result<Sampling, ApiError> {
-    let usual = Sampling::default();
-    let number = |name, range, otherwise| fields.number(name, range).map(|value| value.unwrap_or(otherwise));
-    Ok(Sampling {
-        temperature: number("temperature", 0.0..=2.0, usual.temperature)?,
-        top_p: number("top_p", 0.0..=1.0, usual.top_p)?,
-        min_p: number("min_p", 0.0..=1.0, usual.min_p)?,
-        top_k: match fields.integer("top_k", -1..=i64::from(i32::MAX))? {
-            Some(count) => usize::try_from(count).unwrap_or(0),
-            None => usual.top_k,
-        },
-        frequency_penalty: number("frequency_penalty", -2.0..=2.0, 0.0)?,
-        presence_penalty: number("presence_penalty", -2.0..=2.0, 0.0)?,
-        // Any integer is a seed; negative ones by their bits.
-        seed: fields.integer("seed", i64::MIN..=i64::MAX)?.map(i64::cast_unsigned),
-    })
+fn variables(fields: &Fields<'_>) -> Result<Option<Map<String, Value>>, ApiError> {
+    fields.object("chat_template_kwargs")?;
+    Ok(fields.value("chat_template_kwargs").and_then(Value::as_object).cloned())
 }
 
-fn stops(fields: &Fields<'_>) -> Result<Vec<String>, ApiError> {
-    let wrong = || ApiError::invalid("stop", "stop must be a string or an array of strings.");
-    let stops = match fields.value("stop") {
-        None => return Ok(Vec::new()),
-        Some(serde_json::Value::String(stop)) => vec![stop.clone()],
-        Some(serde_json::Value::Array(stops)) => stops
-            .iter()
-            .map(|stop| stop.as_str().map(str::to_owned))
-            .collect::<Option<_>>()
-            .ok_or_else(wrong)?,
-        Some(_) => return Err(wrong()),
-    };
-    if stops.len() > MOST_STOPS {
-        return Err(ApiError::invalid("stop", format!("stop may hold {MOST_STOPS} strings at most.")));
-    }
-    Ok(stops)
+fn count(fields: &Fields<'_>) -> Result<usize, ApiError> {
+    let count = fields.integer("n", 1..=MOST_ANSWERS)?.unwrap_or(1);
+    Ok(usize::try_from(count).unwrap_or(1))
 }
 
 /// Refuses by name what would change the answer but is not done here.
@@ -122,23 +138,18 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), ApiError> {
     let refuse = |name: &str, what: &str| {
         Err(ApiError::unsupported(name, format!("{what} not supported by this engine; leave {name} out.")))
     };
-    if fields.integer("n", 1..=128)?.is_some_and(|n| n != 1) {
-        return refuse("n", "More than one answer per request is");
-    }
-    for name in ["tools", "functions"] {
-        if fields.value(name).is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty())) {
-            return refuse(name, "Tool calls are");
+    for (name, what) in [
+        ("audio", "Audio is"),
+        ("grammar", "Grammars are"),
+        ("lora", "Adapters are"),
+        ("prediction", "Predicted output is"),
+        ("web_search_options", "Searching the web is"),
+    ] {
+        if fields.value(name).is_some() {
+            return refuse(name, what);
         }
     }
-    if fields.value("logit_bias").is_some_and(|value| value.as_object().is_none_or(|map| !map.is_empty())) {
-        return refuse("logit_bias", "Logit biases are");
-    }
-    if let Some(format) = fields.object("response_format")?
-        && format.text("type")?.is_some_and(|kind| kind != "text")
-    {
-        return refuse("response_format", "Forced output formats are");
-    }
-    if let Some(serde_json::Value::Array(kinds)) = fields.value("modalities")
+    if let Some(Value::Array(kinds)) = fields.value("modalities")
         && kinds.iter().any(|kind| kind.as_str() != Some("text"))
     {
         return refuse("modalities", "Output other than text is");
@@ -165,7 +176,7 @@ mod tests {
     #[test]
     fn defaults() {
         let request = with("ignored_field", json!({"a": 1})).unwrap();
-        assert_eq!(request.messages, [Message { role: "user", content: "hi".to_owned() }]);
+        assert_eq!(request.messages, [Message::said("user", "hi")]);
         assert_eq!((request.max_tokens, request.stream, request.reuse), (None, false, true));
         assert!(!request.ignore_eos);
         assert_eq!(request.sampling, Sampling::default());
@@ -198,6 +209,13 @@ mod tests {
             ("top_logprobs", json!(3), "top_logprobs needs logprobs to be true."),
             ("top_logprobs", json!(21), "top_logprobs must be an integer from 0 to 20."),
             ("stream", json!("yes"), "stream must be true or false."),
+            ("n", json!(0), "n must be an integer from 1 to 128."),
+            ("logit_bias", json!([5]), "logit_bias must be an object of biases by token number."),
+            ("logit_bias", json!({"cat": 5}), "logit_bias: \"cat\" is no token number."),
+            ("logit_bias", json!({"5": 101}), "logit_bias.5 must be a number from -100 to 100."),
+            ("repeat_penalty", json!(0), "repeat_penalty must be a number from 0.01 to 10."),
+            ("reasoning_format", json!("xml"), "reasoning_format must be one of auto, deepseek and none."),
+            ("chat_template_kwargs", json!(5), "chat_template_kwargs must be an object."),
             ("stop", json!([1]), "stop must be a string or an array of strings."),
             ("stop", json!(vec!["x"; 17]), "stop may hold 16 strings at most."),
             ("model", json!(5), "model must be a string."),
@@ -219,11 +237,10 @@ mod tests {
     #[test]
     fn what_is_not_done_is_refused_by_name() {
         let cases = [
-            ("n", json!(2)),
-            ("tools", json!([{"type": "function"}])),
             ("functions", json!([{}])),
-            ("logit_bias", json!({"5": 1})),
-            ("response_format", json!({"type": "json_object"})),
+            ("audio", json!({"voice": "a"})),
+            ("grammar", json!("root ::= \"a\"")),
+            ("lora", json!([{"id": 0, "scale": 1}])),
             ("modalities", json!(["text", "audio"])),
         ];
         for (name, value) in cases {

@@ -1,84 +1,158 @@
-//! The body of a streamed answer: server-sent events, written as the scheduler's events come.
+//! The body of a streamed response: server-sent events, written as the scheduler's events come.
 //!
 //! All events that are ready together leave in one frame, and their texts in one chunk: a write and a wake per token
-//! is what streaming costs most. Dropping the body drops the receiver, and that cancels the request.
+//! is what streaming costs most. Dropping the body drops the receivers, and that cancels the request.
 
-use super::answer::{Delta, Heading, push_event};
+use super::answer::{Delta, Ending, Heading, push_event};
+use super::choice::Choice;
 use super::error::ApiError;
-use crate::scheduler::{Event, Finish};
+use crate::scheduler::{Event, Finish, Usage};
 use bytes::Bytes;
 use http_body::Frame;
-use serde_json::Value;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
-/// A streamed answer.
+/// A streamed response of one answer or several.
 #[derive(Debug)]
 pub(crate) struct ChatStream {
     heading: Heading,
-    events: mpsc::Receiver<Event>,
-    /// The event that was awaited before the response began.
-    first: Option<Event>,
+    tracks: Vec<Track>,
     include_usage: bool,
-    /// Likelihoods of tokens that no chunk has told yet.
-    tokens: Vec<Value>,
+    usage: Usage,
+    ended: bool,
+}
+
+/// One of the answers.
+#[derive(Debug)]
+pub(super) struct Track {
+    choice: Choice,
+    events: mpsc::Receiver<Event>,
+    /// Whether another answer to the same prompt counts its tokens.
+    further: bool,
+    /// An event that was awaited before the response began.
+    first: Option<Event>,
     begun: bool,
     ended: bool,
 }
 
+impl Track {
+    /// An answer; a `further` one has its prompt in common with the one before.
+    pub(super) fn new(choice: Choice, events: mpsc::Receiver<Event>, further: bool) -> Self {
+        Self { choice, events, further, first: None, begun: false, ended: false }
+    }
+
+    /// Waits for the first event, which is looked at here and told later; `None` if the engine stopped.
+    pub(super) async fn first(&mut self) -> Option<&Event> {
+        self.first = self.events.recv().await;
+        self.first.as_ref()
+    }
+
+    fn usage(&self, finish: &Finish) -> Usage {
+        if self.further { finish.usage.without_prompt() } else { finish.usage }
+    }
+
+    /// The whole answer, once it has ended.
+    pub(super) async fn whole(mut self) -> Result<(Choice, Ending, Usage), ApiError> {
+        loop {
+            match self.events.recv().await.ok_or_else(super::stopped)? {
+                Event::Text(text) => self.choice.push(&text),
+                Event::Token(token) => self.choice.likelihood(token.json()),
+                Event::Failed(failure) => return Err(failure.into()),
+                Event::Done(finish) => {
+                    self.choice.finish();
+                    let ending = Ending { reason: finish.reason, called: self.choice.called() };
+                    let usage = self.usage(&finish);
+                    return Ok((self.choice, ending, usage));
+                }
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        match self.first.take() {
+            Some(event) => Poll::Ready(Some(event)),
+            None => self.events.poll_recv(cx),
+        }
+    }
+}
+
+/// What a track's events came to.
+enum Came {
+    Nothing,
+    Done(Finish),
+    Failed(ApiError),
+}
+
 impl ChatStream {
-    /// A stream that begins with `first` and goes on with `events`.
-    pub(crate) fn new(
-        heading: Heading,
-        first: Event,
-        events: mpsc::Receiver<Event>,
-        include_usage: bool,
-    ) -> Self {
-        Self {
-            heading,
-            events,
-            first: Some(first),
-            include_usage,
-            tokens: Vec::new(),
-            begun: false,
-            ended: false,
-        }
+    /// A stream of these answers.
+    pub(super) fn new(heading: Heading, tracks: Vec<Track>, include_usage: bool) -> Self {
+        Self { heading, tracks, include_usage, usage: Usage::default(), ended: false }
     }
 
-    fn begin(&mut self, out: &mut Vec<u8>) {
-        if !std::mem::replace(&mut self.begun, true) {
-            let role = Delta { role: Some("assistant"), content: Some("") };
-            self.heading.push_chunk(out, role, None, None, self.include_usage);
+    /// Takes what is ready of one answer, and writes it.
+    fn advance(&mut self, index: usize, out: &mut Vec<u8>, cx: &mut Context<'_>) {
+        let Some(track) = self.tracks.get_mut(index).filter(|track| !track.ended) else { return };
+        let (mut text, mut any, mut came) = (String::new(), false, Came::Nothing);
+        while let (Came::Nothing, Poll::Ready(event)) = (&came, track.poll(cx)) {
+            any = true;
+            match event {
+                Some(Event::Token(token)) => track.choice.likelihood(token.json()),
+                Some(Event::Text(more)) => text.push_str(&more),
+                Some(Event::Done(finish)) => came = Came::Done(finish),
+                Some(Event::Failed(failure)) => came = Came::Failed(failure.into()),
+                None => {
+                    let message = "The engine stopped in the middle of the answer.";
+                    came = Came::Failed(ApiError::internal(message));
+                }
+            }
         }
-    }
-
-    fn text(&mut self, out: &mut Vec<u8>, text: &str) {
         if !text.is_empty() {
-            let delta = Delta { role: None, content: Some(text) };
-            let tokens = self.told();
-            self.heading.push_chunk(out, delta, tokens, None, self.include_usage);
+            track.choice.push(&text);
+        }
+        if matches!(came, Came::Done(_)) {
+            track.choice.finish();
+        }
+        if any {
+            write(&self.heading, track, index, out, self.include_usage);
+        }
+        match came {
+            Came::Nothing => {}
+            Came::Done(finish) => self.finish(index, out, &finish),
+            Came::Failed(error) => {
+                push_event(out, &error.body());
+                self.ended = true;
+            }
         }
     }
 
-    fn told(&mut self) -> Option<Vec<Value>> {
-        (!self.tokens.is_empty()).then(|| std::mem::take(&mut self.tokens))
-    }
-
-    fn finish(&mut self, out: &mut Vec<u8>, finish: &Finish) {
-        let tokens = self.told();
-        self.heading.push_chunk(out, Delta::default(), tokens, Some(finish.reason), self.include_usage);
-        if self.include_usage {
-            self.heading.push_usage(out, finish.usage);
+    fn finish(&mut self, index: usize, out: &mut Vec<u8>, finish: &Finish) {
+        let Some(track) = self.tracks.get_mut(index) else { return };
+        self.usage = self.usage.and(track.usage(finish));
+        track.ended = true;
+        let ending = Ending { reason: finish.reason, called: track.choice.called() };
+        let rest = (Delta::default(), track.choice.told());
+        self.heading.push_chunk(out, index, rest, Some(ending), self.include_usage);
+        if self.tracks.iter().all(|track| track.ended) {
+            if self.include_usage {
+                self.heading.push_usage(out, self.usage);
+            }
+            out.extend_from_slice(b"data: [DONE]\n\n");
+            self.ended = true;
         }
-        out.extend_from_slice(b"data: [DONE]\n\n");
-        self.ended = true;
     }
+}
 
-    fn fail(&mut self, out: &mut Vec<u8>, error: &ApiError) {
-        push_event(out, &error.body());
-        self.ended = true;
+/// Writes what is to be told of an answer now.
+fn write(heading: &Heading, track: &mut Track, index: usize, out: &mut Vec<u8>, usage_follows: bool) {
+    if !std::mem::replace(&mut track.begun, true) && heading.names_roles() {
+        let role = Delta { role: Some("assistant"), content: Some(String::new()), ..Delta::default() };
+        heading.push_chunk(out, index, (role, None), None, usage_follows);
+    }
+    for delta in track.choice.deltas() {
+        let told = track.choice.told();
+        heading.push_chunk(out, index, (delta, told), None, usage_follows);
     }
 }
 
@@ -91,30 +165,11 @@ impl http_body::Body for ChatStream {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let mut out = Vec::new();
-        let mut text = String::new();
-        while !self.ended {
-            let event = match self.first.take() {
-                Some(event) => Poll::Ready(Some(event)),
-                None => self.events.poll_recv(cx),
-            };
-            let Poll::Ready(event) = event else { break };
-            self.begin(&mut out);
-            match event {
-                Some(Event::Token(token)) => self.tokens.push(token.json()),
-                Some(Event::Text(more)) => text.push_str(&more),
-                Some(Event::Done(finish)) => {
-                    self.text(&mut out, &std::mem::take(&mut text));
-                    self.finish(&mut out, &finish);
-                }
-                Some(Event::Failed(failure)) => {
-                    self.text(&mut out, &std::mem::take(&mut text));
-                    self.fail(&mut out, &failure.into());
-                }
-                None => self
-                    .fail(&mut out, &ApiError::internal("The engine stopped in the middle of the answer.")),
+        for index in 0..self.tracks.len() {
+            if !self.ended {
+                self.advance(index, &mut out, cx);
             }
         }
-        self.text(&mut out, &text);
         match (out.is_empty(), self.ended) {
             (false, _) => Poll::Ready(Some(Ok(Frame::data(Bytes::from(out))))),
             (true, true) => Poll::Ready(None),

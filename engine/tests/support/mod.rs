@@ -4,6 +4,7 @@
 //! tests running beside each other on a busy machine don't wait at each other's barriers.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test: a failure is its message")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 use bytes::Bytes;
@@ -36,7 +37,20 @@ pub(crate) fn model() -> PathBuf {
 
 /// Usual options for the small model on a free port.
 pub(crate) fn options() -> WorkerOptions {
-    let mut options = WorkerOptions::new(model(), "127.0.0.1:0");
+    options_for(model())
+}
+
+/// The same for a model by its name in the registry; `None`, and a word on it, where it is not at hand.
+pub(crate) fn options_if_there(name: &str) -> Option<WorkerOptions> {
+    let found = models::resolve(name).ok();
+    if found.is_none() {
+        eprintln!("skipped: needs `tollgate models pull {name}`");
+    }
+    found.map(options_for)
+}
+
+fn options_for(model: PathBuf) -> WorkerOptions {
+    let mut options = WorkerOptions::new(model, "127.0.0.1:0");
     options.threads = Some(1);
     options.context = CONTEXT;
     options.parallel = PARALLEL;

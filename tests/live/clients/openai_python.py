@@ -5,6 +5,7 @@ import json
 import os
 
 import openai
+import pydantic
 from openai import AsyncOpenAI, OpenAI
 
 from check import check, finish, same
@@ -101,6 +102,50 @@ def _():
         final = stream.get_final_completion()
     assert "content.delta" in kinds and final.choices[0].message.content.strip(), kinds
     assert final.usage.completion_tokens > 0
+
+
+LOOK = {"type": "function", "function": {"name": "look", "strict": True, "parameters": {
+    "type": "object", "properties": {"sea": {"enum": ["calm", "rough"]}}, "required": ["sea"], "additionalProperties": False}}}
+
+
+def is_a_look(call):
+    same((call.type, call.function.name), ("function", "look"))
+    assert json.loads(call.function.arguments)["sea"] in ("calm", "rough"), call
+
+
+@check("python: local models call tools, whole and streamed, and read the results")
+def _():
+    tools = {"tools": [LOOK], "tool_choice": {"type": "function", "function": {"name": "look"}}}
+    answer = client.chat.completions.create(model="large", **ASK | {"max_tokens": 60}, **tools).choices[0]
+    same((answer.finish_reason, answer.message.content), ("tool_calls", None))
+    is_a_look(answer.message.tool_calls[0])
+    with client.chat.completions.stream(model="large", **ASK | {"max_tokens": 60}, **tools) as stream:
+        streamed = stream.get_final_completion().choices[0]
+    same(streamed.finish_reason, "tool_calls")
+    is_a_look(streamed.message.tool_calls[0])
+    call = answer.message.tool_calls[0]
+    messages = [*ASK["messages"], answer.message.to_dict(), {"role": "tool", "tool_call_id": call.id, "content": "calm"}]
+    after = client.chat.completions.create(model="large", messages=messages, tools=[LOOK], tool_choice="none", max_tokens=12)
+    assert after.choices[0].message.content
+
+
+@check("python: local models keep to a schema that the SDK makes of a class and parses again")
+def _():
+    class Sea(pydantic.BaseModel):
+        name: str = pydantic.Field(max_length=16)
+        depth: int = pydantic.Field(ge=0, le=11000)
+        calm: bool
+
+    answer = client.chat.completions.parse(model="small", messages=ASK["messages"], max_tokens=100, response_format=Sea)
+    assert isinstance(answer.choices[0].message.parsed, Sea), answer
+    with client.chat.completions.stream(model="small", messages=ASK["messages"], max_tokens=100, response_format=Sea) as stream:
+        assert isinstance(stream.get_final_completion().choices[0].message.parsed, Sea)
+
+
+@check("python: several answers at once")
+def _():
+    answer = client.chat.completions.create(model="small", n=3, **ASK)
+    same([choice.index for choice in answer.choices], [0, 1, 2])
 
 
 @check("python: extra headers reach the decision, extra fields the engine and back")

@@ -44,7 +44,7 @@ pub(super) async fn respond(
     shared: Arc<Shared>,
 ) -> Result<Response<Body>, std::io::Error> {
     match script {
-        Script::Chat(chat) => answer(chat, asked, shared).await,
+        Script::Chat(chat) => answer(*chat, asked, shared).await,
         Script::Status { code, body, headers } => {
             plain(code, "application/json", &headers, steps([Step::Send(body)].into(), shared))
         }

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 #[derive(Clone, Debug)]
 pub enum Script {
     /// A chat completion, streamed when the request asks for a stream.
-    Chat(Chat),
+    Chat(Box<Chat>),
     /// A status with a body, before any other byte.
     Status {
         /// The HTTP status.
@@ -44,7 +44,7 @@ impl Script {
 
 impl From<Chat> for Script {
     fn from(chat: Chat) -> Self {
-        Self::Chat(chat)
+        Self::Chat(Box::new(chat))
     }
 }
 

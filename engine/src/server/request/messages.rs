@@ -1,8 +1,8 @@
-//! Reads the conversation: roles, and content as a string or as text parts.
+//! Reads the conversation: roles, content as a string or as text parts, calls and their results.
 
 use super::super::error::ApiError;
 use super::fields::Fields;
-use crate::template::Message;
+use crate::template::{Call, Message};
 use serde_json::Value;
 
 /// The request's messages; at least one.
@@ -23,19 +23,11 @@ fn message(value: &Value, path: String) -> Result<Message, ApiError> {
     };
     let fields = Fields::at(object, path);
     let role = role(&fields)?;
-    let calls =
-        |name| fields.value(name).is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()));
-    if calls("tool_calls") || calls("function_call") {
-        let name = fields.name("tool_calls");
-        return Err(ApiError::unsupported(
-            name.clone(),
-            format!("{name}: tool calls are not supported by this engine."),
-        ));
-    }
+    let calls = if role == "assistant" { calls(&fields)? } else { Vec::new() };
     let content = match fields.value("content") {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(parts)) => text_of_parts(parts, &fields)?,
-        // An assistant's earlier message may hold a refusal or nothing at all.
+        // An assistant's earlier message may hold a refusal, calls, or nothing at all.
         None if role == "assistant" => String::new(),
         _ => {
             let name = fields.name("content");
@@ -43,7 +35,48 @@ fn message(value: &Value, path: String) -> Result<Message, ApiError> {
             return Err(ApiError::invalid(name, text));
         }
     };
-    Ok(Message { role, content })
+    let owned = |field| fields.text(field).map(|text| text.map(str::to_owned));
+    Ok(Message {
+        role,
+        content,
+        calls,
+        thoughts: owned("reasoning_content")?.filter(|_| role == "assistant"),
+        answers: owned("tool_call_id")?.filter(|_| role == "tool"),
+        name: owned("name")?,
+    })
+}
+
+/// What an assistant's earlier message called.
+fn calls(message: &Fields<'_>) -> Result<Vec<Call>, ApiError> {
+    if message.value("function_call").is_some() {
+        let name = message.name("function_call");
+        let text = format!("{name} is not supported by this engine; use tool_calls.");
+        return Err(ApiError::unsupported(name, text));
+    }
+    let path = message.name("tool_calls");
+    let list = match message.value("tool_calls") {
+        None => return Ok(Vec::new()),
+        Some(Value::Array(list)) => list,
+        Some(_) => return Err(ApiError::invalid(path.clone(), format!("{path} must be an array of calls."))),
+    };
+    list.iter().enumerate().map(|(index, value)| call(value, format!("{path}[{index}]"))).collect()
+}
+
+fn call(value: &Value, path: String) -> Result<Call, ApiError> {
+    let wrong = |name: String, expected: &str| {
+        let text = format!("{name} must be {expected}.");
+        ApiError::invalid(name, text)
+    };
+    let expected = "an object with id and function";
+    let object = value.as_object().ok_or_else(|| wrong(path.clone(), expected))?;
+    let fields = Fields::at(object, path);
+    let function = fields.object("function")?.ok_or_else(|| wrong(fields.name("function"), "an object"))?;
+    let name = function.text("name")?.ok_or_else(|| wrong(function.name("name"), "a string"))?;
+    Ok(Call {
+        id: fields.text("id")?.unwrap_or_default().to_owned(),
+        name: name.to_owned(),
+        arguments: function.text("arguments")?.unwrap_or("{}").to_owned(),
+    })
 }
 
 fn role(fields: &Fields<'_>) -> Result<&'static str, ApiError> {
@@ -53,12 +86,15 @@ fn role(fields: &Fields<'_>) -> Result<&'static str, ApiError> {
         Some("assistant") => Ok("assistant"),
         // The newer name of the same thing, which no template knows.
         Some("system" | "developer") => Ok("system"),
-        Some("tool" | "function") => Err(ApiError::unsupported(
+        Some("tool") => Ok("tool"),
+        Some("function") => Err(ApiError::unsupported(
             name.clone(),
-            format!("{name}: tool results are not supported by this engine."),
+            format!(
+                "{name}: function messages are not supported by this engine; use role tool with a tool_call_id."
+            ),
         )),
         _ => {
-            let text = format!("{name} must be one of system, developer, user and assistant.");
+            let text = format!("{name} must be one of system, developer, user, assistant and tool.");
             Err(ApiError::invalid(name, text))
         }
     }
@@ -107,6 +143,19 @@ mod tests {
     }
 
     #[test]
+    fn calls_and_results() {
+        let call = json!({"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+        let messages = read(json!([
+            {"role": "assistant", "content": null, "tool_calls": [call], "reasoning_content": "Hm."},
+            {"role": "tool", "content": "3", "tool_call_id": "c1"},
+        ]))
+        .unwrap();
+        let call = Call { id: "c1".to_owned(), name: "f".to_owned(), arguments: "{}".to_owned() };
+        assert_eq!((&messages[0].calls, messages[0].thoughts.as_deref()), (&vec![call], Some("Hm.")));
+        assert_eq!((messages[1].role, messages[1].answers.as_deref()), ("tool", Some("c1")));
+    }
+
+    #[test]
     fn mistakes_name_the_message() {
         let cases = [
             (json!([]), "messages", "invalid_value"),
@@ -116,11 +165,12 @@ mod tests {
             (json!([{"role": "user", "content": 5}]), "messages[0].content", "invalid_value"),
             (json!([{"content": "x"}]), "messages[0].role", "invalid_value"),
             (json!([{"role": "king", "content": "x"}]), "messages[0].role", "invalid_value"),
-            (json!([{"role": "tool", "content": "x"}]), "messages[0].role", "unsupported_parameter"),
+            (json!([{"role": "tool"}]), "messages[0].content", "invalid_value"),
+            (json!([{"role": "function", "content": "x"}]), "messages[0].role", "unsupported_parameter"),
             (
                 json!([{"role": "assistant", "tool_calls": [{}]}]),
-                "messages[0].tool_calls",
-                "unsupported_parameter",
+                "messages[0].tool_calls[0].function",
+                "invalid_value",
             ),
             (json!([{"role": "user", "content": ["x"]}]), "messages[0].content[0]", "invalid_value"),
             (

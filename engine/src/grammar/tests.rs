@@ -1,0 +1,80 @@
+//! Grammars over single bytes: what they take, and where they end.
+
+use super::*;
+use serde_json::json;
+
+fn person() -> Value {
+    json!({
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 0, "maximum": 150}},
+        "required": ["name", "age"],
+    })
+}
+
+#[test]
+fn what_fits_is_taken_to_the_end_and_what_does_not_is_refused_where_it_breaks() {
+    let taken = |text: &str| Grammar::of_bytes(&person(), true).unwrap().taken(text);
+    for whole in [r#"{"name":"Ann","age":7}"#, "{\"name\": \"Ann\",\n  \"age\": 7\n}"] {
+        assert_eq!(taken(whole), (whole.len(), true), "{whole}");
+    }
+    assert!(!taken(r#"{"name":"Ann","age":7"#).1, "not whole yet");
+    assert_eq!(taken(r#"{"age":7}"#).0, 2, "required and in order");
+    assert_eq!(taken(r#"{"name":"Ann","age":151}"#).0, 22, "within its limits");
+    assert_eq!(taken(r#"{"name":"Ann","age":7,"more":1}"#).0, 21, "closed");
+    assert_eq!(taken("{  ").0, 2, "no white space without end");
+}
+
+#[test]
+fn tokens_that_break_the_form_are_barred() {
+    let mut grammar = Grammar::of_bytes(&json!({"type": "object"}), false).unwrap();
+    let mut logits = vec![1.0; 262];
+    grammar.bar(&mut logits).unwrap();
+    let allowed: Vec<usize> = (0..262).filter(|&token| logits[token].is_finite()).collect();
+    assert_eq!(allowed, [usize::from(b'{')]);
+    assert_eq!(grammar.take(usize::from(b'[')), Ok(false));
+    assert_eq!(grammar.take(usize::from(b'{')), Ok(true));
+    assert_eq!(grammar.take(usize::from(b'}')), Ok(true));
+    assert!(grammar.ended());
+    let mut logits = vec![1.0; 262];
+    grammar.bar(&mut logits).unwrap();
+    let allowed: Vec<usize> = (0..262).filter(|&token| logits[token].is_finite()).collect();
+    assert_eq!(allowed, [261], "only the end");
+}
+
+#[test]
+fn a_number_may_end_where_it_could_go_on() {
+    let mut grammar = Grammar::of_bytes(&json!({"type": "integer"}), true).unwrap();
+    assert_eq!(grammar.take(usize::from(b'4')), Ok(true));
+    assert!(!grammar.ended());
+    assert_eq!(grammar.take(261), Ok(true), "the end is allowed");
+}
+
+#[test]
+fn a_schema_that_cannot_be_held_to_is_refused_when_strict() {
+    let schema = json!({"type": "object", "properties": {"a": {"not": {"type": "string"}}}});
+    let error = Grammar::of_bytes(&schema, true).unwrap_err().to_string();
+    assert!(error.contains("not"), "{error}");
+    assert!(Grammar::of_bytes(&schema, false).is_ok());
+    for wrong in [json!(7), json!({"type": "strin"}), json!({"$ref": "#/nowhere"})] {
+        assert!(Grammar::of_bytes(&wrong, false).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn schemas_may_refer_to_themselves() {
+    let list = json!({
+        "$ref": "#/$defs/node",
+        "$defs": {"node": {"type": "object", "required": ["next"], "properties": {
+            "next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]},
+        }}},
+    });
+    let text = r#"{"next":{"next":null}}"#;
+    assert_eq!(Grammar::of_bytes(&list, true).unwrap().taken(text), (text.len(), true));
+}
+
+#[test]
+fn lark_embeds_schemas() {
+    let lark = format!("start: \"call \" args \"!\"\nargs: {}", embedded(&person(), true));
+    let text = r#"call {"name":"é\n","age":0}!"#;
+    assert_eq!(Grammar::of_bytes_in_lark(&lark).unwrap().taken(text), (text.len(), true));
+}
