@@ -100,5 +100,8 @@ async fn a_hundred_kills_lose_nothing() {
 #[ignore = "minutes: make chaos"]
 async fn fifty_kills_of_a_worker_leave_nothing_undone() {
     let kills = std::env::var("TOLLGATE_WORKER_KILLS").ok().and_then(|count| count.parse().ok());
-    crate::worker::kills_leave_nothing_undone(kills.unwrap_or(50)).await;
+    let times = crate::worker::kills_leave_nothing_undone(kills.unwrap_or(50)).await;
+    for (kill, (away, load)) in (1..).zip(times) {
+        println!("kill {kill}: away for {away:?}, {load:?} of it to load the model");
+    }
 }

@@ -53,7 +53,7 @@ files = ["policies"]
 [[engine]]
 name = "server"
 kind = "command"
-command = ["{program}", "engine", "--model", "{dense}", "--alias", "{alias}", "--listen", "127.0.0.1:{{port}}", "--context", "512"]
+command = ["{program}", "engine", "--model", "{dense}", "--alias", "{alias}", "--listen", "127.0.0.1:{{port}}", "--context", "512", "--threads", "1"]
 {more}
 [[model]]
 name = "large"

@@ -121,24 +121,25 @@ fn last_load(gateway: &Gateway) -> Duration {
     Duration::from_millis(digits.parse().unwrap_or_default())
 }
 
-/// Kills the worker so many times in a row, under sixteen streams each time.
-pub(crate) async fn kills_leave_nothing_undone(kills: usize) {
+/// Kills the worker so many times in a row, under sixteen streams each time; how long it was away each time, and how much of that it
+/// took to load the model.
+pub(crate) async fn kills_leave_nothing_undone(kills: usize) -> Vec<(Duration, Duration)> {
     let home = Home::new(&config());
     let policy = POLICY.to_owned() + &budget("purse", "\"global\"", "1.00", "reject");
     home.write("policies/default.toml", &policy);
     let gateway = home.serve().await;
     ready(&gateway).await;
     let client = gateway.client().with("x-tollgate-tags", "tier=any");
-    let mut ids = Vec::new();
+    let (mut ids, mut times) = (Vec::new(), Vec::new());
     for kill in 1..=kills {
         let (more, away) = kill_once(&gateway, &client, kill).await;
         let load = last_load(&gateway);
-        println!("kill {kill}: away for {away:?}, {load:?} of it to load the model");
         assert!(
             away < Duration::from_secs(5) + load,
             "kill {kill}: away for {away:?}, loading took {load:?}"
         );
         ids.extend(more);
+        times.push((away, load));
     }
     let metrics = gateway.metrics().await;
     let restarts = metrics.sum("tollgate_engine_restarts_total", &[("engine", "moe")]);
@@ -152,11 +153,12 @@ pub(crate) async fn kills_leave_nothing_undone(kills: usize) {
         assert_eq!(mine[0]["status"], status, "{}", mine[0]);
     }
     verified(&home).await;
+    times
 }
 
 #[tokio::test]
 async fn a_worker_killed_under_sixteen_streams_leaves_nothing_undone() {
-    kills_leave_nothing_undone(3).await;
+    assert_eq!(kills_leave_nothing_undone(3).await.len(), 3);
 }
 
 /// `tollgate engine` on a socket in the home, told to end by closing its stdin or by a signal.

@@ -110,12 +110,16 @@ fn worker(embedded: &Embedded, address: &Address) -> Command {
         command.args(["--threads", &threads.to_string()]);
     }
     command.args(embedded.loading.arguments()).arg("--exit-with-stdin");
-    // Threads that spin at every barrier while another process has their core make answers ten times slower, and
-    // several engines on one machine do just that to each other. Waiting in the kernel costs an idle machine little.
+    wait_in_the_kernel(&mut command);
+    command
+}
+
+/// Threads that spin at every barrier while another process has their core make answers ten times slower, and several
+/// engines on one machine do just that to each other. Waiting in the kernel costs an idle machine little.
+fn wait_in_the_kernel(command: &mut Command) {
     if std::env::var_os("OMP_WAIT_POLICY").is_none() {
         command.env("OMP_WAIT_POLICY", "passive");
     }
-    command
 }
 
 /// The command line of a keeper of a foreign server.
@@ -125,6 +129,7 @@ fn keeper(line: &CommandLine, address: &Address) -> Command {
         Address::Unix(_) => String::new(),
     };
     let mut command = Command::new(&line.exe);
+    wait_in_the_kernel(&mut command);
     command.args(["keep", "--"]).args(line.command.iter().map(|word| word.replace("{port}", &port)));
     command.envs(line.env.iter().map(|(name, value)| (name, value.replace("{port}", &port))));
     command

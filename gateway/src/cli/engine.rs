@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use tollgate_engine::loading::{CacheType, Loading};
+use tollgate_engine::loading::CacheType;
 
 use super::CliError;
 
@@ -66,9 +66,10 @@ struct LoadingArgs {
     flash_attention: Option<bool>,
 }
 
+#[cfg(feature = "embedded")]
 impl LoadingArgs {
-    fn loading(self) -> Loading {
-        Loading {
+    fn loading(self) -> tollgate_engine::loading::Loading {
+        tollgate_engine::loading::Loading {
             gpu_layers: self.gpu_layers,
             cpu_moe: self.cpu_moe,
             cache_type_k: self.cache_type_k,
