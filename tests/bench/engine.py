@@ -61,7 +61,7 @@ def start(options, folder):
     # Its context is for all slots together; its other settings are its own defaults, its prompt cache included.
     theirs = [str(options.llama_server.resolve()), *shared, "--ctx-size", str(CONTEXT * STREAMS), "--port", str(port),
               "--no-webui"]
-    servers = {OURS: engine("tollgate", 0), GUESSING: engine("guessing", 8), THEIRS: Server("llama-server", port, theirs, folder)}
+    servers = {OURS: engine("tollgate", 0), GUESSING: engine("guessing", 7), THEIRS: Server("llama-server", port, theirs, folder)}
     for server in servers.values():
         server.start()
         while ask(server, "GET", "/health").status != 200:

@@ -6,8 +6,8 @@ use crate::llama::Token;
 
 /// So many last tokens must have been said before, in this order.
 const CONTEXT_TOKENS: usize = 3;
-/// Guesses of an answer that begins.
-const FIRST_LENGTH: usize = 2;
+/// Guesses of an answer that begins: with the token before them four, which is how many llama.cpp's kernels take at once.
+const FIRST_LENGTH: usize = 3;
 /// An answer that its guesses have missed is written so far before there are new ones.
 const REST_TOKENS: usize = 16;
 
@@ -40,9 +40,9 @@ impl Pace {
         } else if guessed > 0 {
             self.rested = 0;
             self.length = match right {
-                0 => self.length / 2,
-                right if right == guessed => (self.length * 2).min(most),
-                right => right.max(1),
+                0 if self.length <= FIRST_LENGTH => 0,
+                right if right == guessed => (self.length * 2 + 1).min(most),
+                _ => FIRST_LENGTH,
             };
         }
     }
@@ -84,20 +84,19 @@ mod tests {
     #[test]
     fn guesses_grow_while_they_are_right_and_rest_when_they_are_not() {
         let mut pace = Pace::default();
-        for expected in [4, 8, 8] {
-            pace.note(pace.length(8), pace.length(8), 8);
-            assert_eq!(pace.length(8), expected);
-        }
-        pace.note(8, 3, 8);
-        assert_eq!(pace.length(8), 3);
-        for expected in [1, 0] {
-            pace.note(1, 0, 8);
-            assert_eq!(pace.length(8), expected);
-        }
+        assert_eq!(pace.length(7), FIRST_LENGTH);
+        pace.note(3, 3, 7);
+        pace.note(7, 7, 7);
+        assert_eq!(pace.length(7), 7);
+        pace.note(7, 4, 7);
+        assert_eq!(pace.length(7), FIRST_LENGTH);
+        pace.note(3, 1, 7);
+        assert_eq!(pace.length(7), FIRST_LENGTH);
+        pace.note(3, 0, 7);
         for _ in 0..REST_TOKENS {
-            assert_eq!(pace.length(8), 0);
-            pace.note(0, 0, 8);
+            assert_eq!(pace.length(7), 0);
+            pace.note(0, 0, 7);
         }
-        assert_eq!(pace.length(8), FIRST_LENGTH);
+        assert_eq!(pace.length(7), FIRST_LENGTH);
     }
 }

@@ -13,7 +13,7 @@ pub const DEFAULT_PARALLEL: u32 = 4;
 /// Requests that may wait unless told otherwise.
 pub const DEFAULT_QUEUE: u32 = 64;
 /// Tokens guessed at most for each step of a lone answer, unless told otherwise.
-pub const DEFAULT_LOOKUP: u32 = 8;
+pub const DEFAULT_LOOKUP: u32 = 7;
 /// How long running answers may go on after the order to stop, unless told otherwise.
 pub const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 /// Sequences llama.cpp can hold in one context.

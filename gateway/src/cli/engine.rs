@@ -28,7 +28,7 @@ pub(crate) struct Engine {
     #[arg(long, env = "TOLLGATE_ENGINE_QUEUE", value_name = "N", default_value_t = 64)]
     queue: u32,
     /// Tokens guessed at most, from what was said before, for each step of an answer that has the engine to itself; 0 = none.
-    #[arg(long, env = "TOLLGATE_ENGINE_LOOKUP", value_name = "TOKENS", default_value_t = 8)]
+    #[arg(long, env = "TOLLGATE_ENGINE_LOOKUP", value_name = "TOKENS", default_value_t = 7)]
     lookup: u32,
     /// The model's name in answers; default: the file's name.
     #[arg(long, env = "TOLLGATE_ENGINE_ALIAS", value_name = "NAME")]
