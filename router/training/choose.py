@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import rankdata
 
+import dataset
 import evaluate
 import measure
 import model as models
@@ -72,10 +73,10 @@ def told(data, folder):
         unused.setdefault(row["source"].removesuffix("_train").removesuffix("_test"), []).append(row)
     for source, rows in unused.items():
         if len(rows) >= LEAST:
-            bag, raw, _ = train.dataset.features(data.program, [row["prompt"] for row in rows], data.work)
+            bag, raw, _ = dataset.features(data.program, [row["prompt"] for row in rows], data.work)
             groups[source] = (Parts(data, data.predict(everything, bag, raw)), pairs(rows))
     rows = evaluate.jsonl(Path(folder, "alpacaeval_preferences.jsonl"))
-    bag, raw, _ = train.dataset.features(data.program, [row["prompt"] for row in rows], data.work)
+    bag, raw, _ = dataset.features(data.program, [row["prompt"] for row in rows], data.work)
     won = np.array([row["weak_win_prob"] for row in rows])
     groups["AlpacaEval"] = Parts(data, data.predict(everything, bag, raw)), [(won, np.full(len(won), 0.5))]
     return {source: group for source, group in groups.items() if group[1]}
@@ -111,10 +112,12 @@ def main():
     mixes = list(itertools.product(*GRID.values()))
     table = np.array([recovered(groups, published, everyday, mix) for mix in mixes])
     regret = table.max(0) - table
+    np.set_printoptions(linewidth=250)
+    # The last of the told groups, AlpacaEval, tells of preferences and is kept out of their mean.
     print(" ".join([*groups, *published, "everyday"]))
     now = (train.CONFIG["rank"]["length"]["from"], 1.0, 1.0, 1.0)
     for i in [*np.argsort(regret.max(1))[:10], mixes.index(now)]:
-        print(json.dumps(dict(zip(GRID, mixes[i]))), f"worst {regret[i].max():.4f} mean {regret[i].mean():.4f} told {table[i, :len(groups)].mean():.4f}", table[i].round(3))
+        print(json.dumps(dict(zip(GRID, mixes[i]))), f"worst {regret[i].max():.4f} mean {regret[i].mean():.4f} told {table[i, :len(groups) - 1].mean():.4f}", table[i].round(3))
 
 
 if __name__ == "__main__":
