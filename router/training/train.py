@@ -18,8 +18,8 @@ CONFIG = {
     "size": 24, "hidden": 48, "least": 4, "epochs": 8, "batch": 512, "rate": 3e-3, "decay": 0.02, "table_decay": 3.0, "dropout": 0.5, "noise": 0.1,
     "hidden_dropout": 0.1, "seed": 7, "cells": 64, "meaning": 64,
     # difficulty = sigmoid(bias + easy's bend + wide's bend + rank * ranking score), see Predicted.difficulty.
-    "difficulty": {"bias": -1.6, "gap": 4.0, "rank": 0.35, "easy": {"from": 1.5, "sharp": 3.0, "share": -1.0}, "wide": {"from": 0.36, "sharp": 20.0, "share": 4.0}},
-    "rank": {"length": {"share": 2.8, "from": 30, "until": 250, "fall": 2.0},
+    "difficulty": {"bias": -2.02, "gap": 4.0, "rank": 0.2, "easy": {"from": 1.5, "sharp": 3.0, "share": -1.0}, "wide": {"from": 0.36, "sharp": 20.0, "share": 4.0}},
+    "rank": {"length": {"share": 5.0, "from": 16, "until": 250, "fall": 2.0},
              "heads": {"gap": {"share": 0.2, "penalty": 0.01, "meaning_only": False},
                        "exam": {"share": 0.2, "penalty": 0.1, "meaning_only": True},
                        "steps": {"share": 0.25, "penalty": 0.03, "meaning_only": False}}},
