@@ -217,12 +217,20 @@ fn knows(known: Option<&[String]>, name: &str) -> bool {
 
 /// `name[ARGS]{…}`, with an id between them perhaps.
 fn mistral(text: &str) -> Head {
-    let Some((name, _)) = text.split_once(MISTRAL_ARGUMENTS) else {
-        return if text.contains(char::is_whitespace) { Head::No } else { Head::Wait };
-    };
-    let at = name.len() + MISTRAL_ARGUMENTS.len();
-    let name = name.split_once(MISTRAL_ID).map_or(name, |(name, _)| name);
-    arguments(text, name, at)
+    let (name, mut rest) = text.split_at(word(text));
+    if let Some(id) = rest.strip_prefix(MISTRAL_ID) {
+        rest = &id[word(id)..];
+    }
+    match rest.strip_prefix(MISTRAL_ARGUMENTS) {
+        Some(rest) if !name.is_empty() => arguments(text, name, text.len() - rest.len()),
+        None if MISTRAL_ARGUMENTS.starts_with(rest) || MISTRAL_ID.starts_with(rest) => Head::Wait,
+        _ => Head::No,
+    }
+}
+
+/// The length of the name at the beginning of `text`.
+fn word(text: &str) -> usize {
+    text.find(|c: char| !c.is_alphanumeric() && !"_-.".contains(c)).unwrap_or(text.len())
 }
 
 /// `function<｜tool▁sep｜>name`, then a fence; or `name<｜tool▁sep｜>{…}`.

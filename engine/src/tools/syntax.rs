@@ -7,8 +7,8 @@ use super::Tool;
 use crate::grammar;
 use serde_json::Value;
 
-/// Calls in one forced answer at most.
-const MOST_CALLS: usize = 8;
+/// Calls in one forced answer at most: a small model can go on and on, and be cut in the middle of one.
+const MOST_CALLS: usize = 4;
 
 /// A family's way to write a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Answers of every template family, cut in every way.
 
 use super::*;
+use proptest::prelude::*;
 
 const WEATHER: &str = r#"{"city": "Rome", "days": 2}"#;
 
@@ -190,4 +191,45 @@ fn thoughts_are_told_apart() {
     let [begin, arguments] = call("time", "{}");
     let answer = "<think>Hm.</think>\n<tool_call>{\"name\": \"time\", \"arguments\": {}}</tool_call>";
     assert_eq!(parts_of(&with_tools(), answer), [thought("Hm."), begin, arguments]);
+}
+
+/// Pieces of which hostile answers are made.
+const PIECES: [&str; 24] = [
+    "<tool_call>",
+    "</tool_call>",
+    "<|python_tag|>",
+    "[TOOL_CALLS]",
+    "[ARGS]",
+    "<｜tool▁call▁begin｜>",
+    "<｜tool▁sep｜>",
+    "<function=",
+    "<parameter=",
+    "<think>",
+    "</think>",
+    "```",
+    "json\n",
+    "{",
+    "}",
+    "[",
+    "\"",
+    "name",
+    "\"name\": \"time\"",
+    "\"arguments\": {",
+    ", ",
+    "weather(",
+    "é\\",
+    "\n",
+];
+
+proptest! {
+    /// Whatever a model writes, however it is cut: no panic, and the same parts.
+    #[test]
+    fn however_hostile_answers_are_cut_the_same_comes_out(
+        pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..24),
+        size in 1_usize..7,
+    ) {
+        let answer = pieces.concat();
+        let whole = parts_in(&with_tools(), &answer, answer.len().max(1));
+        prop_assert_eq!(parts_in(&with_tools(), &answer, size), whole);
+    }
 }
