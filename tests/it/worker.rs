@@ -1,5 +1,4 @@
 //! Worker processes under stress: killed in the middle of many streams, and told to end at any moment.
-#![expect(clippy::print_stdout, reason = "fifty kills are reported as they go")]
 
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};

@@ -116,7 +116,7 @@ impl Engine {
 
 /// Prints the speed with each number of threads, and the best number.
 #[cfg(feature = "embedded")]
-fn tune(model: &std::path::Path, loading: &Loading) -> Result<ExitCode, CliError> {
+fn tune(model: &std::path::Path, loading: &tollgate_engine::loading::Loading) -> Result<ExitCode, CliError> {
     use super::output;
     use tollgate_engine::tune;
 
