@@ -62,9 +62,10 @@ impl Meter {
         average(&mut self.service_seconds, held.as_secs_f64());
     }
 
-    /// Prompt tokens the next step may read beside so many answers.
-    pub(super) fn reading_room(&self, writers: usize, batch: usize) -> usize {
-        let (limit, least) = if writers == 0 {
+    /// Prompt tokens the next step may read beside so many answers, for so many prompts. Where more wait to be answered than are being
+    /// answered, as when many come at once, it reads as if alone: all are served sooner, and small batches cost more.
+    pub(super) fn reading_room(&self, writers: usize, readers: usize, batch: usize) -> usize {
+        let (limit, least) = if readers > writers {
             (READING_STEP.as_secs_f64(), LEAST_READ_ALONE)
         } else {
             (MIXED_STEP.as_secs_f64().max(self.token_seconds * writers as f64), LEAST_READ)
@@ -111,17 +112,18 @@ mod tests {
     #[test]
     fn a_step_reads_less_while_answers_run() {
         let mut meter = Meter::default();
-        assert_eq!(meter.reading_room(0, 512), LEAST_READ_ALONE);
-        assert_eq!(meter.reading_room(1, 512), LEAST_READ);
-        assert_eq!(meter.reading_room(0, 64), 64, "never more than a batch");
+        assert_eq!(meter.reading_room(0, 1, 512), LEAST_READ_ALONE);
+        assert_eq!(meter.reading_room(1, 1, 512), LEAST_READ);
+        assert_eq!(meter.reading_room(0, 1, 64), 64, "never more than a batch");
         meter.step(1000, 0, 0, Duration::from_secs(1));
-        assert_eq!(meter.reading_room(0, 512), 384);
-        assert_eq!(meter.reading_room(1, 512), 96);
+        assert_eq!(meter.reading_room(0, 1, 512), 384);
+        assert_eq!(meter.reading_room(1, 1, 512), 96);
+        assert_eq!(meter.reading_room(3, 5, 512), 384, "more wait than are answered");
         meter.step(0, 8, 8, Duration::from_millis(240));
-        assert_eq!(meter.reading_room(8, 512), 224, "as long as writing takes");
+        assert_eq!(meter.reading_room(8, 1, 512), 224, "as long as writing takes");
         meter.step(224, 8, 8, Duration::from_millis(464));
         assert!((meter.read_per_second - 1000.0).abs() < 1.0, "what was written meanwhile does not count");
         meter.read_per_second = 1e6;
-        assert_eq!(meter.reading_room(1, 512), 512);
+        assert_eq!(meter.reading_room(1, 1, 512), 512);
     }
 }

@@ -219,9 +219,10 @@ impl<'model> Stepper<'model> {
                 parts.push(Part { slot: index, tokens: 1 + guesses.len(), logits, writes: true });
             }
         }
-        let room = self.meter.reading_room(parts.len(), self.batch_limit).min(self.batch.room());
         let readers: Vec<usize> =
             (0..self.slots.len()).filter(|&slot| self.slots[slot].unread() > 0).collect();
+        let room = self.meter.reading_room(parts.len(), readers.len(), self.batch_limit);
+        let room = room.min(self.batch.room());
         let waits: Vec<Reader> = readers.iter().map(|&slot| self.reader(slot)).collect();
         for (reader, share) in readers.into_iter().zip(shares(&waits, room)) {
             let slot = &self.slots[reader];
