@@ -8,13 +8,14 @@ const NEWEST: f64 = 0.1;
 const TELLING_TOKENS: usize = 16;
 /// Nor does one that spends less of its time on them.
 const TELLING_SHARE: f64 = 0.2;
-/// How long a step that only reads may take: it bounds how late a cancelled request frees its slot.
+/// How long a step that reads as if alone may take: it bounds how late a cancelled request frees its slot, and how long answers hesitate
+/// where more prompts wait than answers run.
 const READING_STEP: Duration = Duration::from_millis(400);
 /// How long a step may read while answers are being written, if writing takes no longer: it bounds their hesitation.
 const MIXED_STEP: Duration = Duration::from_millis(120);
 /// A step reads no fewer tokens beside answers: they cost two fifths more than in a large batch, but answers hesitate less.
 const LEAST_READ: usize = 32;
-/// Nor a step that only reads: from here on tokens cost no less in larger batches.
+/// Nor a step that reads as if alone: from here on tokens cost no less in larger batches.
 const LEAST_READ_ALONE: usize = 128;
 
 /// Running averages. A speed is 0 until measured.

@@ -2,7 +2,7 @@
 //!
 //! `read` turns the file into a [`Config`] or into every problem in it at once, each with file, line and column;
 //! `embedded` is the configuration used where there is no file. Policies are read apart ([`policies`]), for they
-//! are reloaded while the gateway runs and this file is not.
+//! are reloaded while the gateway runs; of this file only the settings of engines are, at SIGHUP.
 
 mod calibration;
 mod command;
@@ -41,7 +41,7 @@ pub const DEFAULT_FILE: &str = "tollgate.toml";
 pub struct Config {
     /// The HTTP side.
     pub server: Server,
-    /// Where the ledger (and nothing else) is kept.
+    /// Where the ledger, what pacing knows and the engines' sockets are kept.
     pub data_dir: PathBuf,
     /// `[ledger] url`.
     pub ledger_url: String,
