@@ -17,7 +17,7 @@ DEBUG   := $(TARGET)/debug/tollgate
 DATA    ?= ../shared/data
 ARGS    ?=
 
-.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients forms dashboards chaos fuzz deny train bench-easy bench-engine bench-router bench-routed bench-pacing bench-ledger
+.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients forms dashboards chaos soak fuzz deny train bench-easy bench-engine bench-router bench-routed bench-pacing bench-ledger
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s'|'
@@ -83,6 +83,11 @@ dashboards: ## every panel and rule on a real Prometheus over a real gateway und
 chaos: ## kill -9 under load: the gateway a hundred times on one ledger (TOLLGATE_KILLS), a worker fifty times (TOLLGATE_WORKER_KILLS)
 	@$(MAKE) --no-print-directory test-models
 	TOLLGATE_BIN=$(abspath $(DEBUG)) cargo test --locked -p tollgate-tests --test it -- --ignored --nocapture chaos
+
+soak: ## two hours of mixed load with clients that leave, on local engines: memory stays flat, no slot is stuck (ARGS='--minutes 120')
+	@$(MAKE) --no-print-directory test-models
+	cargo build --release --locked -p tollgate
+	@python3 tests/live/soak.py --tollgate $(RELEASE) $(ARGS)
 
 fuzz: ## the randomized tests of money, budgets, policies and parsers, fifty times as long (a million steps on budgets alone)
 	TOLLGATE_CASES=20000 PROPTEST_CASES=20000 cargo test --locked -p tollgate-policies -p tollgate --lib

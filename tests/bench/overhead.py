@@ -24,6 +24,8 @@ CELLS = [(False, 1), (False, 32), (True, 1), (True, 32)]
 REFERENCE = "bare hyper proxy"
 #: With everything on, as shipped; and the same without remembering scores, so that the classifier runs for every request.
 TOLLGATE, SCORING = "Tollgate", "Tollgate, scoring each"
+#: Threads that do nothing but book: they write receipts and holds, and fold SQLite's log into its file.
+BOOKING = ("ledger", "fold")
 DATA = {TOLLGATE: "tollgate", SCORING: "scoring"}
 
 CONFIG = """
@@ -199,7 +201,7 @@ def verify(binaries, folder, server, data):
 
 def load(server, streamed, connections, seconds, key):
     """One closed loop of requests against one server."""
-    before = server.cpu_s()
+    before, booking = server.cpu_s(), server.threads_cpu_s(BOOKING)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "--latency", "-s", str(HERE / "load.lua"),
                f"http://127.0.0.1:{server.port}/v1/chat/completions"]
     env = os.environ | {"STREAM": "1" if streamed else "0", "KEY": key or "none"}
@@ -212,14 +214,15 @@ def load(server, streamed, connections, seconds, key):
         raise SystemExit(f"bench: {server.name} failed under load: {result}")
     done = max(result["requests"], 1)
     return result | {"per_second": result["requests"] / result["seconds"], "peak_mb": server.peak_mb(),
-                     "cpu_ms": 1000 * (server.cpu_s() - before) / done}
+                     "cpu_ms": 1000 * (server.cpu_s() - before) / done,
+                     "booking_ms": 1000 * (server.threads_cpu_s(BOOKING) - booking) / done}
 
 
 def report(results, arguments):
     """The table: ratios within a round, medians and ranges over the rounds."""
     print(f"\n{arguments.rounds} rounds of {arguments.seconds} s; {os.cpu_count()} cores shared with the load and the upstream; median [range]\n")
-    print("| answer | connections | target | requests/s | against bare hyper proxy | added p50, µs | CPU ms a request | against it | peak RSS, MB |")
-    print("|---|---:|---|---:|---:|---:|---:|---:|---:|")
+    print("| answer | connections | target | requests/s | against bare hyper proxy | added p50, µs | CPU ms a request | against it | of it booking | peak RSS, MB |")
+    print("|---|---:|---|---:|---:|---:|---:|---:|---:|---:|")
     for streamed, connections in CELLS:
         cell = [r for r in results if (r["streamed"], r["connections"]) == (streamed, connections)]
         rounds = {r["round"]: {x["target"]: x for x in cell if x["round"] == r["round"]} for r in cell}
@@ -229,9 +232,10 @@ def report(results, arguments):
             added = statistics.median(own["p50_us"] - direct["p50_us"] for own, _, direct in pairs)
             cpu = "" if target == "direct" else f"{statistics.median(own['cpu_ms'] for own, _, _ in pairs):.3f}"
             cpu_ratio = "" if target == "direct" else spread([own["cpu_ms"] / max(floor["cpu_ms"], 1e-9) for own, floor, _ in pairs])
+            booking = spread([own["booking_ms"] / own["cpu_ms"] for own, _, _ in pairs]) if target in DATA else ""
             memory = "" if target == "direct" else f"{pairs[-1][0]['peak_mb']:.0f}"
             print(f"| {'54 events' if streamed else 'whole'} | {connections} | {target} | {rate:,.0f} | "
-                  f"{spread([own['per_second'] / floor['per_second'] for own, floor, _ in pairs])} | {added:,.0f} | {cpu} | {cpu_ratio} | {memory} |")
+                  f"{spread([own['per_second'] / floor['per_second'] for own, floor, _ in pairs])} | {added:,.0f} | {cpu} | {cpu_ratio} | {booking} | {memory} |")
 
 
 def spread(values):

@@ -55,19 +55,24 @@ class Server:
 
     def cpu_s(self):
         """Processor time its processes have used, seconds."""
-        return sum(_cpu_s(pid) for pid in _tree(self.process.pid))
+        return sum(_cpu_s(pid) for pid in tree(self.process.pid))
+
+    def threads_cpu_s(self, names):
+        """The part of it that its threads of these names have used, seconds."""
+        return sum(_thread_cpu_s(task, names) for pid in tree(self.process.pid) for task in Path(f"/proc/{pid}/task").glob("*"))
 
     def peak_mb(self):
         """The sum of its processes' largest resident sets, MB."""
-        return sum(_peak_kb(pid) for pid in _tree(self.process.pid)) / 1024
+        return sum(_status_kb(pid, "VmHWM") for pid in tree(self.process.pid)) / 1024
 
 
-def _tree(pid):
+def tree(pid):
+    """A process and everything below it."""
     found = [pid]
     try:
         for task in os.listdir(f"/proc/{pid}/task"):
             for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split():
-                found += _tree(int(child))
+                found += tree(int(child))
     except OSError:
         pass
     return found
@@ -81,9 +86,23 @@ def _cpu_s(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def _peak_kb(pid):
+def _thread_cpu_s(task, names):
+    try:
+        if (task / "comm").read_text().strip() not in names:
+            return 0.0
+        return int((task / "schedstat").read_text().split()[0]) / 1e9
+    except OSError:
+        return 0.0
+
+
+def resident_kb(pid):
+    """What a process has in memory now, KiB."""
+    return _status_kb(pid, "VmRSS")
+
+
+def _status_kb(pid, field):
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{field}:")), 0)
