@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,6 +29,8 @@ from processes import resident_kb, tree
 #: Resident memory late in the run may be this share above or below what it was early.
 FLAT = 0.03
 SLOTS, CONTEXT = 4, 2048
+#: Words of the longest prompt.
+LONGEST = 1000
 CLIENTS = 8
 ENGINES = {"moe": "smollm2-135m-moe", "dense": "smollm2-135m"}
 WORDS = "river stone market winter garden signal copper bridge letter window silver forest engine paper island candle".split()
@@ -159,7 +162,7 @@ def streamed(load, dice):
 
 
 def long_prompt(load, dice):
-    load.whole(ask(dice, dice.randint(500, 1200), 8))
+    load.whole(ask(dice, dice.randint(500, LONGEST), 8))
     return "whole"
 
 
@@ -227,15 +230,12 @@ KINDS = [short, short, streamed, streamed, long_prompt, agent, forced_call, sche
 
 
 def fill(gateway):
-    """Uses every slot's whole memory at once, so that what comes later finds it resident already."""
+    """Uses every slot's memory at once, so that what comes later finds it resident already; fails if one is stuck."""
     load, dice = Load(gateway), random.Random(1)
-    words = CONTEXT * 3 // 4
-    bodies = [ask(dice, words, 64) | {"model": name} for name in ENGINES for _ in range(SLOTS)]
-    threads = [threading.Thread(target=load.whole, args=(body,)) for body in bodies]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    # The longest that the load sends; what lies beyond is never touched.
+    bodies = [ask(dice, LONGEST, 200) | {"model": name} for name in ENGINES for _ in range(SLOTS)]
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        list(pool.map(load.whole, bodies))
 
 
 def resident(gateway):
