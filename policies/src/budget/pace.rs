@@ -15,7 +15,7 @@ const DAY_MS: u64 = 24 * HOUR_MS;
 /// A window's requests together may move `ln λ` by this much for each time they miss their target by all of it.
 const GAIN: f64 = 40.0;
 /// Money is spent a little ahead of the clock: what is left when the window ends has bought nothing.
-const LEAD: f64 = 0.9;
+const LEAD: f64 = 0.85;
 /// The target, as a share of what a window's request has on average, is never taken for less.
 const LEAST_TARGET: f64 = 0.01;
 /// No request moves `ln λ` by more than this for each time it misses its target …
