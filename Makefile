@@ -112,6 +112,10 @@ bench-sparsity: build ## what sparsity itself gains: the demo's MoE against the 
 	$(RELEASE) models make-moe qwen-0.5b-moe --dense-control --out $(CONTROL)
 	python3 scripts/bench_sparsity.py --tollgate $(RELEASE) --control $(CONTROL) $(ARGS)
 
+distil: build ## learn the demo MoE's corrections anew from its dense source (DATA=folder, ARGS='--rank 64 --tokens 14000')
+	$(RELEASE) models pull qwen-coder-0.5b
+	engine/moe/distil.sh $(RELEASE) $(DATA) $(ARGS)
+
 bench-engine: build ## the local engine against llama-server of the same llama.cpp, which is built for it (ARGS='--rounds 5 --threads 2')
 	$(RELEASE) models pull qwen-coder-0.5b
 	server=$$(scripts/llama_server.sh); python3 tests/bench/engine.py --tollgate $(RELEASE) --llama-server "$$server" \
