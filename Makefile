@@ -14,10 +14,11 @@ export CARGO_TERM_PROGRESS_WHEN ?= auto
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release/tollgate
 DEBUG   := $(TARGET)/debug/tollgate
+CONTROL := $(TARGET)/qwen-0.5b-control.gguf
 DATA    ?= ../shared/data
 ARGS    ?=
 
-.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients forms dashboards chaos soak fuzz deny train bench-easy bench-engine bench-router bench-routed bench-pacing bench-ledger
+.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients forms dashboards chaos soak fuzz deny train bench-easy bench-sparsity distil bench-engine bench-router bench-routed bench-pacing bench-ledger
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s'|'
@@ -99,10 +100,21 @@ bench: ## gateway overhead against a bare hyper proxy, nginx and haproxy (ARGS='
 	$(RELEASE) models pull onnxruntime
 	PATH=$(PATH):/usr/sbin python3 tests/bench/overhead.py --bin $(dir $(RELEASE)) $(ARGS)
 
-bench-easy: build ## what the demo's MoE can still do: 80 easy prompts against its dense source and the larger model
+bench-easy: build ## what the demo's MoE can still do: 280 easy prompts against its dense source, the control and the larger model
 	$(RELEASE) models pull qwen-coder-0.5b qwen-coder-1.5b
 	$(RELEASE) models make-moe qwen-0.5b-moe
-	python3 scripts/bench_easy.py --tollgate $(RELEASE) $(ARGS)
+	$(RELEASE) models make-moe qwen-0.5b-moe --dense-control --out $(CONTROL)
+	python3 scripts/bench_easy.py --tollgate $(RELEASE) --models qwen-0.5b-moe $(CONTROL) qwen-coder-0.5b qwen-coder-1.5b $(ARGS)
+
+bench-sparsity: build ## what sparsity itself gains: the demo's MoE against the dense model stored the same way (ARGS='--threads 1')
+	$(RELEASE) models pull qwen-coder-0.5b
+	$(RELEASE) models make-moe qwen-0.5b-moe
+	$(RELEASE) models make-moe qwen-0.5b-moe --dense-control --out $(CONTROL)
+	python3 scripts/bench_sparsity.py --tollgate $(RELEASE) --control $(CONTROL) $(ARGS)
+
+distil: build ## learn the demo MoE's corrections anew from its dense source (DATA=folder, ARGS='--rank 64 --tokens 14000')
+	$(RELEASE) models pull qwen-coder-0.5b
+	engine/moe/distil.sh $(RELEASE) $(DATA) $(ARGS)
 
 bench-engine: build ## the local engine against llama-server of the same llama.cpp, which is built for it (ARGS='--rounds 5 --threads 2')
 	$(RELEASE) models pull qwen-coder-0.5b

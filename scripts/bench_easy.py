@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""What the demo's mixture of experts can still do: 80 easy prompts with checkable answers (engine/moe/easy.jsonl), asked
-of it, of the dense model it was cut from and of the larger model, each through `tollgate engine`.
+"""What the demo's mixture of experts can still do: easy prompts with checkable answers (80 in engine/moe/easy.jsonl, 200
+more in easy-more.jsonl), asked of it, of the dense model it was cut from and of the larger model, each through
+`tollgate engine`.
 
-Prints passes and speed; exits with 1 when the mixture passes fewer than --at-least. Standard library only.
+Prints passes and speed; exits with 1 when the mixture passes fewer than --at-least of the first set. Standard library only.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from local_engine import Engine
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ["qwen-0.5b-moe", "qwen-coder-0.5b", "qwen-coder-1.5b"]
+SETS = ["easy", "easy-more"]
 MAX_TOKENS = 80
 
 
@@ -26,7 +28,7 @@ def passes(task, text):
 
 
 def examine(arguments, model, tasks):
-    """Asks one model everything. Returns what passed, and tokens per second over all and for one answer alone."""
+    """Asks one model a set. Returns what passed, and tokens per second over all and for one answer alone."""
     with Engine(arguments.tollgate, model, arguments.parallel, arguments.threads) as engine:
         alone = engine.ask("Tell me about the sea.", 64)
         began = time.monotonic()
@@ -44,22 +46,25 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tollgate", required=True, type=Path, help="the tollgate binary")
     parser.add_argument("--models", nargs="+", default=MODELS, help="known models or GGUF files; the first is the one judged")
-    parser.add_argument("--at-least", type=int, default=55, help="passes that the first model needs")
+    parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS, help="which prompts")
+    parser.add_argument("--at-least", type=int, default=55, help="passes of the first set that the first model needs")
     parser.add_argument("--parallel", type=int, default=4)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--show", action="store_true", help="print the prompts that were missed")
     arguments = parser.parse_args()
-    tasks = [json.loads(line) for line in open(ROOT / "engine/moe/easy.jsonl", encoding="utf-8")]
-    kinds = Counter(task["category"] for task in tasks)
-    head = ["model", f"passes of {len(tasks)}", "tok/s, one answer", f"tok/s, {arguments.parallel} at once", *kinds]
+    sets = {name: [json.loads(line) for line in open(ROOT / f"engine/moe/{name}.jsonl", encoding="utf-8")] for name in arguments.sets}
+    kinds = list(dict.fromkeys(task["category"] for tasks in sets.values() for task in tasks))
+    head = ["model", "passes", "tok/s, one answer", f"tok/s, {arguments.parallel} at once", *kinds]
     rows, judged = [], None
     for model in arguments.models:
-        results, together, alone = examine(arguments, model, tasks)
-        by_kind = Counter(task["category"] for task, passed in zip(tasks, results) if passed)
-        judged = sum(results) if judged is None else judged
-        rows.append([Path(model).stem if model.endswith(".gguf") else model, sum(results), f"{alone:.0f}", f"{together:.0f}",
-                     *(f"{by_kind[kind]}/{kinds[kind]}" for kind in kinds)])
-        print(f"==> {rows[-1][0]}: {sum(results)} of {len(tasks)}", flush=True)
+        for tasks in sets.values():
+            results, together, alone = examine(arguments, model, tasks)
+            asked = Counter(task["category"] for task in tasks)
+            passed = Counter(task["category"] for task, well in zip(tasks, results) if well)
+            judged = sum(results) if judged is None else judged
+            rows.append([Path(model).stem if model.endswith(".gguf") else model, f"{sum(results)} of {len(tasks)}",
+                         f"{alone:.0f}", f"{together:.0f}", *(f"{passed[kind]}/{asked[kind]}" for kind in kinds)])
+            print(f"==> {rows[-1][0]}: {rows[-1][1]}", flush=True)
     widths = [max(len(str(row[column])) for row in [head, *rows]) for column in range(len(head))]
     for row in [head, ["-" * width for width in widths], *rows]:
         print("| " + " | ".join(str(cell).ljust(width) for cell, width in zip(row, widths)) + " |")

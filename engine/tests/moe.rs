@@ -58,7 +58,7 @@ fn all_experts_give_the_dense_models_predictions_and_fewer_stay_close() {
     let folder = tempfile::tempdir().unwrap();
     let with = |active: u32| {
         let output = Some(folder.path().join(format!("moe-{active}.gguf")));
-        let options = MoeOptions { active_experts: Some(active), output };
+        let options = MoeOptions { active_experts: Some(active), output, ..MoeOptions::default() };
         let path = models::make_moe("smollm2-135m-moe", &options, &quiet).unwrap();
         divergence(&dense, &logits(&backend, &path))
     };
@@ -75,7 +75,7 @@ fn the_same_source_and_recipe_give_the_same_bytes() {
         let output = Some(folder.path().join(name));
         let path = models::make_moe(
             "smollm2-135m-moe",
-            &MoeOptions { active_experts: None, output },
+            &MoeOptions { output, ..MoeOptions::default() },
             &progress::Silent,
         );
         std::fs::read(path.unwrap()).unwrap()
@@ -86,7 +86,7 @@ fn the_same_source_and_recipe_give_the_same_bytes() {
 #[test]
 fn a_made_model_says_what_it_is() {
     let folder = tempfile::tempdir().unwrap();
-    let options = MoeOptions { active_experts: None, output: Some(folder.path().join("moe.gguf")) };
+    let options = MoeOptions { output: Some(folder.path().join("moe.gguf")), ..MoeOptions::default() };
     let path = models::make_moe("smollm2-135m-moe", &options, &progress::Silent).unwrap();
     let facts = models::inspect(&path).unwrap();
     assert_eq!(facts.architecture, "deepseek");

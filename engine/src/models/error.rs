@@ -165,6 +165,9 @@ pub enum ModelError {
         /// How many there are.
         experts: u32,
     },
+    /// The dense control was asked for without a place: the cache keeps the mixture under the model's name.
+    #[error("a dense control is no known model: say where it goes with --out FILE")]
+    ControlOutput,
     /// A file that is not the GGUF it should be.
     #[error("{} is not usable", .path.display())]
     Gguf {

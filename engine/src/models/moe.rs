@@ -1,11 +1,13 @@
 //! Makes a mixture of experts out of a known dense model, on this machine, by cutting its feed-forward layers.
 //!
 //! Every neuron of a layer goes either to a part that all tokens pass through or to one of many experts, of which
-//! a router picks a few for each token. Nothing is trained here: which neuron goes where, and the routers, come
-//! from a plan in the repository (`engine/moe/`, with the recipe that made it); the weights are the dense model's.
-//! The same source and recipe give the same bytes.
+//! a router picks a few for each token. Nothing is trained here: which neuron goes where, the routers and small
+//! corrections come from a plan in the repository (`engine/moe/`, with what made it); the weights are the dense
+//! model's. The same source and recipe give the same bytes.
 
 mod assemble;
+mod control;
+mod correction;
 mod plan;
 mod recipe;
 mod split;
@@ -32,6 +34,8 @@ pub struct MoeOptions {
     pub active_experts: Option<u32>,
     /// Where to write the model, instead of the cache.
     pub output: Option<PathBuf>,
+    /// Instead of the mixture, the dense model stored as the mixture stores it: what its speed is to be compared with.
+    pub dense_control: bool,
 }
 
 /// Makes the known mixture of experts called `name`, fetching the dense model it is made from if need be, and says
@@ -52,9 +56,13 @@ fn make_in(
     let known = registry::find(name)?;
     let recipe = Recipe::find(name).ok_or_else(|| ModelError::NotMade { name: name.to_owned() })?;
     let recipe = recipe.with_active(options.active_experts)?;
+    if options.dense_control && options.output.is_none() {
+        return Err(ModelError::ControlOutput);
+    }
     let target = options.output.clone().unwrap_or_else(|| known.path_in(cache));
     let source_sha256 = registry::find(recipe.source)?.sha256.unwrap_or_default();
-    let digest = recipe.digest(source_sha256);
+    let made_as = if options.dense_control { "control " } else { "" };
+    let digest = format!("{made_as}{}", recipe.digest(source_sha256));
     let made = || Stamp::valid(&target).is_some_and(|stamp| stamp.recipe.as_deref() == Some(&digest));
     if made() {
         return Ok(target);
@@ -70,7 +78,7 @@ fn make_in(
         None => lock.folder().join("model.gguf"),
     };
     cache::require_space(part.parent().unwrap_or(Path::new(".")), known.bytes)?;
-    let written = write(&dense, &part, &recipe, progress);
+    let written = write(&dense, &part, &recipe, options.dense_control, progress);
     if let Err(error) = written {
         let _ = fs::remove_file(&part);
         return Err(error);
@@ -81,7 +89,13 @@ fn make_in(
     Ok(target)
 }
 
-fn write(dense: &Path, part: &Path, recipe: &Recipe, progress: &dyn Progress) -> Result<(), ModelError> {
+fn write(
+    dense: &Path,
+    part: &Path,
+    recipe: &Recipe,
+    control: bool,
+    progress: &dyn Progress,
+) -> Result<(), ModelError> {
     let about = |path: &Path| {
         let path = path.to_owned();
         move |source| match source {
@@ -92,8 +106,9 @@ fn write(dense: &Path, part: &Path, recipe: &Recipe, progress: &dyn Progress) ->
     let out = File::create(part).map_err(|e| ModelError::io("write", part, e))?;
     progress
         .begin(&format!("making {}", recipe.name), fs::metadata(dense).map_or(0, |metadata| metadata.len()));
-    assemble::assemble(dense, BufWriter::with_capacity(digest::CHUNK, out), recipe, progress)
-        .map_err(about(dense))?;
+    let out = BufWriter::with_capacity(digest::CHUNK, out);
+    let write = if control { control::control } else { assemble::assemble };
+    write(dense, out, recipe, progress).map_err(about(dense))?;
     progress.finish();
     Ok(())
 }

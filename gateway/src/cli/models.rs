@@ -50,6 +50,9 @@ pub(crate) struct MakeMoe {
     /// Write here instead of into the cache.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Write the dense model stored as the mixture stores it, to compare speeds with.
+    #[arg(long, requires = "out", conflicts_with = "active_experts")]
+    dense_control: bool,
 }
 
 #[derive(Debug, Args)]
@@ -163,7 +166,11 @@ impl MakeMoe {
 
     #[cfg(feature = "embedded")]
     fn run(self) -> Result<ExitCode, CliError> {
-        let options = models::MoeOptions { active_experts: self.active_experts, output: self.out };
+        let options = models::MoeOptions {
+            active_experts: self.active_experts,
+            output: self.out,
+            dense_control: self.dense_control,
+        };
         let path = models::make_moe(&self.name, &options, progress::stderr().as_ref())?;
         output::line(&path.display().to_string())?;
         Ok(ExitCode::SUCCESS)

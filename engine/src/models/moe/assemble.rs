@@ -125,7 +125,7 @@ fn pieces(tensor: &Tensor, plan: &Plan, recipe: &Recipe) -> Result<Vec<Piece>, G
 }
 
 /// The layer and the matrix, if `name` is one of the three that are cut.
-fn feed_forward(name: &str) -> Option<(usize, &str)> {
+pub(crate) fn feed_forward(name: &str) -> Option<(usize, &str)> {
     let (layer, rest) = name.strip_prefix("blk.")?.split_once('.')?;
     let matrix = rest.strip_prefix("ffn_")?.strip_suffix(".weight")?;
     matches!(matrix, "gate" | "up" | "down").then_some((layer.parse().ok()?, matrix))
@@ -140,7 +140,13 @@ fn write_pieces<W: Write>(
 ) -> Result<(), GgufError> {
     let layer = |at: usize| -> &LayerPlan { &plan.layers[at] };
     let is_cut_by_columns = pieces.iter().any(|piece| matches!(piece.made, Made::Columns(..)));
-    let numbers = if is_cut_by_columns { split::down_numbers(tensor, data)? } else { Vec::new() };
+    let mut numbers = if is_cut_by_columns { split::down_numbers(tensor, data)? } else { Vec::new() };
+    if is_cut_by_columns
+        && let Some((at, _)) = feed_forward(&tensor.name)
+        && let Some(correction) = &layer(at).correction
+    {
+        correction.add_to(&mut numbers);
+    }
     for piece in pieces {
         let name = &piece.new.name;
         match piece.made {

@@ -1,10 +1,11 @@
-//! Reads a plan: for each layer the order of its neurons, shared ones first, and the router.
+//! Reads a plan: for each layer the order of its neurons, shared ones first, the router, and perhaps a correction.
 //!
 //! A plan is a GGUF file of its own architecture. It is checked on reading: every order is a permutation, every
 //! router fits, so what cuts the model need not doubt it.
 
 use std::io::Cursor;
 
+use super::correction::Correction;
 use super::recipe::MoeShape;
 use crate::models::gguf::{Gguf, GgufError, Tensor, TensorType};
 
@@ -22,6 +23,8 @@ pub(crate) struct LayerPlan {
     pub(crate) order: Vec<u16>,
     /// The router's weights, single precision, a row for each expert, as they stand in a file.
     pub(crate) router: Vec<u8>,
+    /// What is added to the down projection before it is cut, if the plan has learnt something.
+    pub(crate) correction: Option<Correction>,
 }
 
 impl Plan {
@@ -69,7 +72,8 @@ fn layer_plan(gguf: &Gguf, bytes: &[u8], layer: usize, shape: MoeShape) -> Resul
     if !is_permutation(&places) {
         return Err(order.damaged("it names a neuron twice, or one that is not there"));
     }
-    Ok(LayerPlan { order: places, router: gguf.data(Cursor::new(bytes), router)? })
+    let correction = Correction::read(gguf, bytes, layer, shape)?;
+    Ok(LayerPlan { order: places, router: gguf.data(Cursor::new(bytes), router)?, correction })
 }
 
 fn is_permutation(places: &[u16]) -> bool {

@@ -23,7 +23,7 @@ pub(crate) struct Recipe {
     /// How down projections are stored. Cutting them cuts through the blocks of the source, so they are quantized
     /// anew; gate and up projections are cut between blocks and stay as they are, bit for bit.
     pub(crate) down: TensorType,
-    /// Which neuron goes where, and the routers.
+    /// Which neuron goes where, the routers, and what was learnt about the down projections.
     pub(crate) plan: &'static [u8],
 }
 

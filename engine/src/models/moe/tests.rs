@@ -11,7 +11,12 @@ const WIDTH: u64 = 32;
 const NEURONS: u64 = 256;
 
 fn plan_bytes(order: &[u16], shared: u32) -> Vec<u8> {
-    let tensors = vec![
+    corrected_plan_bytes(order, shared, &[])
+}
+
+/// With `down_left` or `down_right` factors beside: name, row length, numbers.
+fn corrected_plan_bytes(order: &[u16], shared: u32, factors: &[(&str, u64, Vec<f32>)]) -> Vec<u8> {
+    let mut tensors = vec![
         NewTensor {
             name: "blk.0.permutation".into(),
             shape: vec![order.len() as u64],
@@ -19,11 +24,19 @@ fn plan_bytes(order: &[u16], shared: u32) -> Vec<u8> {
         },
         NewTensor { name: "blk.0.router".into(), shape: vec![WIDTH, 4], kind: TensorType::F32 },
     ];
+    for (name, row, numbers) in factors {
+        let shape = vec![*row, numbers.len() as u64 / row];
+        tensors.push(NewTensor { name: (*name).into(), shape, kind: TensorType::F32 });
+    }
     let metadata = [("tollgate.shared_neurons".to_owned(), Value::U32(shared))];
     let mut writer = Writer::begin(Vec::new(), &metadata, tensors).unwrap();
     let places: Vec<u8> = order.iter().flat_map(|place| place.to_le_bytes()).collect();
     writer.tensor("blk.0.permutation", &places).unwrap();
     writer.tensor("blk.0.router", &[0; 32 * 4 * 4]).unwrap();
+    for (name, _, numbers) in factors {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        writer.tensor(name, &bytes).unwrap();
+    }
     writer.finish().unwrap()
 }
 
@@ -67,8 +80,12 @@ fn order() -> Vec<u16> {
 }
 
 fn assembled(folder: &Path, architecture: Architecture) -> (Gguf, PathBuf) {
+    assembled_by(folder, architecture, plan_bytes(&order(), 128))
+}
+
+fn assembled_by(folder: &Path, architecture: Architecture, plan: Vec<u8>) -> (Gguf, PathBuf) {
     let dense = dense(folder, architecture.dense());
-    let plan = Box::leak(plan_bytes(&order(), 128).into_boxed_slice());
+    let plan = Box::leak(plan.into_boxed_slice());
     let path = folder.join("moe.gguf");
     let out = BufWriter::new(File::create(&path).unwrap());
     assemble::assemble(&dense, out, &recipe(plan, architecture), &Silent).unwrap();
@@ -117,6 +134,73 @@ fn every_down_weight_is_in_exactly_one_piece_with_its_scale() {
             }
         }
     }
+}
+
+/// Numbers of two ranks, no two alike, for a side of `row` numbers.
+fn factor(row: u64) -> Vec<f32> {
+    (0..2 * row).map(|at| down_value(at + 11) - 0.5).collect()
+}
+
+#[test]
+fn a_correction_is_added_before_the_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let (left, right) = (factor(WIDTH), factor(NEURONS));
+    let factors = [("blk.0.down_left", WIDTH, left.clone()), ("blk.0.down_right", NEURONS, right.clone())];
+    let plan = corrected_plan_bytes(&order(), 128, &factors);
+    let (gguf, path) = assembled_by(folder.path(), Architecture::Deepseek, plan);
+    let shared = floats(&data(&gguf, &path, "blk.0.ffn_down_shexp.weight"));
+    for (place, neuron) in order()[..128].iter().map(|neuron| usize::from(*neuron)).enumerate() {
+        for row in 0..32 {
+            let change: f32 = (0..2).map(|rank| left[rank * 32 + row] * right[rank * 256 + neuron]).sum();
+            let wanted = down_value((row * 256 + neuron) as u64) + change;
+            assert!((shared[row * 128 + place] - wanted).abs() < 1e-5, "neuron {neuron} row {row}");
+        }
+    }
+}
+
+#[test]
+fn a_correction_that_does_not_fit_is_refused() {
+    let refused = |factors: &[(&str, u64, Vec<f32>)]| {
+        Plan::read(&corrected_plan_bytes(&order(), 128, factors)).unwrap_err().to_string()
+    };
+    let left = || ("blk.0.down_left", WIDTH, factor(WIDTH));
+    assert!(refused(&[left()]).contains("down_right"), "half of it");
+    assert!(
+        refused(&[left(), ("blk.0.down_right", NEURONS / 2, factor(NEURONS / 2))]).contains("does not fit")
+    );
+    assert!(
+        refused(&[("blk.0.down_left", 16, factor(16)), ("blk.0.down_right", NEURONS, factor(NEURONS))])
+            .contains("does not fit")
+    );
+}
+
+#[test]
+fn the_control_differs_from_the_dense_model_in_how_down_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let dense = dense(folder.path(), "qwen2");
+    let path = folder.path().join("control.gguf");
+    let plan = Box::leak(plan_bytes(&order(), 128).into_boxed_slice());
+    let recipe = Recipe { down: TensorType::Q8_0, ..recipe(plan, Architecture::Qwen2Moe) };
+    control::control(&dense, BufWriter::new(File::create(&path).unwrap()), &recipe, &Silent).unwrap();
+    let (source, made) = (Gguf::open(&dense).unwrap(), Gguf::open(&path).unwrap());
+    assert_eq!(made.metadata, source.metadata);
+    for tensor in &source.tensors {
+        let found = made.tensor(&tensor.name).unwrap();
+        assert_eq!(found.shape, tensor.shape);
+        if tensor.name.contains("ffn_down") {
+            assert_eq!(found.kind, TensorType::Q8_0);
+        } else {
+            assert_eq!(data(&made, &path, &tensor.name), data(&source, &dense, &tensor.name));
+        }
+    }
+}
+
+#[test]
+fn a_control_needs_a_place_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = MoeOptions { dense_control: true, ..MoeOptions::default() };
+    let error = make_in(&Cache::at(folder.path()), "qwen-0.5b-moe", &options, &Silent).unwrap_err();
+    assert!(error.to_string().contains("--out"), "{error}");
 }
 
 #[test]
