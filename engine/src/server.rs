@@ -51,6 +51,12 @@ pub(crate) struct Server {
     service: OnceLock<Arc<Service>>,
 }
 
+/// Whether a body is a request of either kind.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn parsed(body: &[u8]) -> bool {
+    ChatRequest::parse(body).is_ok() | ChatRequest::parse_prompts(body).is_ok()
+}
+
 impl Server {
     /// From now on requests are answered.
     pub(crate) fn open(&self, service: Arc<Service>) {
