@@ -34,7 +34,10 @@ pub fn render(source: &str) -> usize {
         },
     ];
     let variables = json!({"enable_thinking": false});
-    let settings = [Setting::default(), Setting { tools: &tools, variables: variables.as_object() }];
+    let settings = [
+        Setting::default(),
+        Setting { tools: &tools, variables: variables.as_object(), ..Setting::default() },
+    ];
     settings
         .into_iter()
         .filter_map(|setting| template.render(&messages, setting).ok())

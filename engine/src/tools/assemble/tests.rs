@@ -233,3 +233,10 @@ proptest! {
         prop_assert_eq!(parts_in(&with_tools(), &answer, size), whole);
     }
 }
+
+/// Found by `make fuzz-parsers`: in one piece it was a call, in small ones text.
+#[test]
+fn what_follows_a_fence_without_end_is_text_however_it_comes() {
+    let answer = format!("```{}\n{{\"name\": \"weather\", \"arguments\": {WEATHER}}}\n```", "n".repeat(20));
+    assert_eq!(parts_of(&with_tools(), &answer), [text(&answer)]);
+}
