@@ -18,7 +18,7 @@ CONTROL := $(TARGET)/qwen-0.5b-control.gguf
 DATA    ?= ../shared/data
 ARGS    ?=
 
-.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients forms dashboards chaos soak fuzz deny train bench-easy bench-sparsity distil bench-engine bench-router bench-routed bench-pacing bench-ledger
+.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients forms dashboards chaos soak fuzz deny train bench-easy bench-sparsity distil bench-engine bench-router bench-routed bench-pacing bench-ledger llama-tests fuzz-parsers
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s'|'
@@ -72,6 +72,11 @@ clients: ## real SDKs and agent frameworks against a real gateway (openai for Py
 	@$(MAKE) --no-print-directory test-models
 	@python3 tests/live/clients.py --tollgate $(DEBUG) $(ARGS)
 
+llama-tests: ## llama.cpp's own server tests against `tollgate engine`; which fail, and why that is right (ARGS='-k stream')
+	@scripts/setup.sh clients
+	@$(MAKE) --no-print-directory test-models
+	@python3 tests/live/llama/run.py --tollgate $(abspath $(DEBUG)) $(ARGS)
+
 forms: build ## how many answers of the demo's models keep to strict schemas and forced calls (ARGS='--tries 200')
 	@scripts/setup.sh clients
 	@python3 tests/live/forms.py --tollgate $(RELEASE) $(ARGS)
@@ -92,6 +97,12 @@ soak: ## two hours of mixed load with clients that leave, on local engines: memo
 
 fuzz: ## the randomized tests of money, budgets, policies and parsers, fifty times as long (a million steps on budgets alone)
 	TOLLGATE_CASES=20000 PROPTEST_CASES=20000 cargo test --locked -p tollgate-policies -p tollgate --lib
+
+# The stack of the threads that render and parse in a worker; on the stable compiler, so without a sanitizer.
+fuzz-parsers: ## cargo-fuzz on chat templates, models' answers and requests, one after the other (ARGS='--seconds 600')
+	@scripts/setup.sh build
+	command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	@python3 fuzz/run.py $(ARGS)
 
 # One thread's worth of load on the same cores as what is measured: ratios within a round, never absolute figures.
 bench: ## gateway overhead against a bare hyper proxy, nginx and haproxy (ARGS='--rounds 3 --seconds 2')

@@ -6,6 +6,8 @@
 //! the `llama` feature the supervisor and the model files remain.
 
 pub mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod loading;
 pub mod models;
 pub mod stats;

@@ -10,6 +10,7 @@ mod order;
 mod prepare;
 mod request;
 mod stream;
+mod tokens;
 
 use crate::grammar::Grammars;
 use crate::llama::Model;
@@ -28,6 +29,7 @@ use request::ChatRequest;
 use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
 use stream::{ChatStream, Track};
+use tokens::Question;
 
 /// Larger bodies are refused: far more text than any context holds.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
@@ -51,6 +53,12 @@ pub(crate) struct Server {
     service: OnceLock<Arc<Service>>,
 }
 
+/// Whether a body is a request of either kind.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn parsed(body: &[u8]) -> bool {
+    ChatRequest::parse(body).is_ok() | ChatRequest::parse_prompts(body).is_ok()
+}
+
 impl Server {
     /// From now on requests are answered.
     pub(crate) fn open(&self, service: Arc<Service>) {
@@ -61,17 +69,22 @@ impl Server {
     /// Answers one request, whatever it is.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path().to_owned();
-        let result = match (request.method(), path.as_str()) {
-            (&Method::POST, "/v1/chat/completions") => self.complete(request, Kind::Chat).await,
-            (&Method::POST, "/v1/completions") => self.complete(request, Kind::Text).await,
-            (&Method::GET, "/v1/models") => self.ready().map(|service| json_answer(&service.models())),
-            (&Method::GET, "/health") => self.ready().map(|_| json_answer(&json!({"status": "ok"}))),
-            (&Method::GET, "/stats") => {
+        // The version is OpenAI's; llama-server answers without it too.
+        let short = path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(&path);
+        let result = match (request.method(), short, Question::of(short)) {
+            (&Method::POST, "/chat/completions", _) => self.complete(request, Kind::Chat).await,
+            (&Method::POST, "/completions", _) => self.complete(request, Kind::Text).await,
+            (&Method::POST, _, Some(question)) => self.tell(request, question).await,
+            (&Method::GET, "/models", _) => self.ready().map(|service| json_answer(&service.models())),
+            (&Method::GET, "/health", _) => self.ready().map(|_| json_answer(&json!({"status": "ok"}))),
+            (&Method::GET, "/stats", _) => {
                 self.ready().map(|service| json_answer(&json!(service.scheduler.stats())))
             }
-            (_, "/v1/chat/completions" | "/v1/completions") => Err(ApiError::wrong_method("POST")),
-            (_, "/v1/models" | "/health" | "/stats") => Err(ApiError::wrong_method("GET")),
-            (_, path) => Err(ApiError::no_route(path)),
+            (_, "/chat/completions" | "/completions", _) | (_, _, Some(_)) => {
+                Err(ApiError::wrong_method("POST"))
+            }
+            (_, "/models" | "/health" | "/stats", _) => Err(ApiError::wrong_method("GET")),
+            (_, _, None) => Err(ApiError::no_route(&path)),
         };
         result.unwrap_or_else(|error| error_answer(&error))
     }
@@ -80,17 +93,17 @@ impl Server {
         self.service.get().cloned().ok_or_else(ApiError::loading)
     }
 
+    async fn tell(&self, request: Request<Incoming>, question: Question) -> Result<Response<Body>, ApiError> {
+        let service = self.ready()?;
+        let body = read(request).await?;
+        let told = tokio::task::spawn_blocking(move || service.tell(question, &body)).await;
+        told.map_err(|error| ApiError::internal(error.to_string()))?.map(|told| json_answer(&told))
+    }
+
     async fn complete(&self, request: Request<Incoming>, kind: Kind) -> Result<Response<Body>, ApiError> {
         let service = self.ready()?;
         let order = order::of(request.headers());
-        let body = Limited::new(request.into_body(), BODY_LIMIT).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                ApiError::too_large(BODY_LIMIT)
-            } else {
-                ApiError::cut_short(&error.to_string())
-            }
-        })?;
-        let body = body.to_bytes();
+        let body = read(request).await?;
         let preparing = Arc::clone(&service);
         let prepare = move || {
             let request = match kind {
@@ -161,6 +174,17 @@ impl Service {
             json!({"id": self.name, "object": "model", "created": 0, "owned_by": "tollgate", "meta": meta});
         json!({"object": "list", "data": [model]})
     }
+}
+
+async fn read(request: Request<Incoming>) -> Result<Bytes, ApiError> {
+    let body = Limited::new(request.into_body(), BODY_LIMIT).collect().await;
+    body.map(|body| body.to_bytes()).map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            ApiError::too_large(BODY_LIMIT)
+        } else {
+            ApiError::cut_short(&error.to_string())
+        }
+    })
 }
 
 async fn whole_answer(heading: &Heading, tracks: Vec<Track>) -> Result<Response<Body>, ApiError> {

@@ -43,6 +43,18 @@ pub(crate) struct ChatTemplate {
     short_ids: bool,
 }
 
+/// What the answer begins after.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The beginning of the assistant's next message.
+    #[default]
+    New,
+    /// The messages, with nothing begun.
+    Bare,
+    /// The last message, which is the assistant's and goes on.
+    Continued,
+}
+
 /// What a prompt is made of beside its messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Setting<'a> {
@@ -50,6 +62,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) tools: &'a [Tool],
     /// Variables of the template that the request sets (`chat_template_kwargs`), such as `enable_thinking`.
     pub(crate) variables: Option<&'a Map<String, Value>>,
+    /// What the answer begins after.
+    pub(crate) turn: Turn,
 }
 
 impl ChatTemplate {
@@ -81,8 +95,16 @@ impl ChatTemplate {
         self.syntax
     }
 
-    /// The prompt for the assistant's next message.
+    /// The prompt for the assistant's next message, or for the rest of its last one.
     pub(crate) fn render(&self, messages: &[Message], setting: Setting<'_>) -> Result<String, Unrenderable> {
+        // A message that goes on is written as one that is begun: templates would end it.
+        match messages.split_last().filter(|_| setting.turn == Turn::Continued) {
+            Some((last, before)) => Ok(self.render_all(before, setting)? + &last.content),
+            None => self.render_all(messages, setting),
+        }
+    }
+
+    fn render_all(&self, messages: &[Message], setting: Setting<'_>) -> Result<String, Unrenderable> {
         let messages =
             if self.knows_tools { messages.into() } else { without_tools(messages, setting.tools) };
         let tools: Vec<&Value> = match self.knows_tools {
@@ -112,7 +134,7 @@ impl ChatTemplate {
         let messages: Vec<Value> = messages.iter().map(|message| message.seen(taste)).collect();
         let usual = context! {
             messages => Serde(messages),
-            add_generation_prompt => true,
+            add_generation_prompt => setting.turn != Turn::Bare,
             bos_token => self.bos.as_str(),
             eos_token => self.eos.as_str(),
             tools => (!tools.is_empty()).then_some(Serde(tools)),
@@ -259,6 +281,16 @@ mod tests {
         assert!(rendered.starts_with("[system] You may call"), "{rendered}");
         assert!(rendered.contains("[assistant] <tool_call>\n{\"name\":\"weather\""), "{rendered}");
         assert!(rendered.ends_with("[user] <tool_response>\nsunny\n</tool_response>\n"), "{rendered}");
+    }
+
+    #[test]
+    fn the_answer_may_go_on_with_the_last_message_or_not_be_begun() {
+        let chatml = ChatTemplate::new(None, String::new(), String::new()).unwrap();
+        let messages = [Message::said("user", "Hi"), Message::said("assistant", "Well, ")];
+        let render = |turn| chatml.render(&messages, Setting { turn, ..Setting::default() }).unwrap();
+        assert!(render(Turn::Continued).ends_with("Hi<|im_end|>\n<|im_start|>assistant\nWell, "));
+        assert!(render(Turn::Bare).ends_with("assistant\nWell, <|im_end|>\n"));
+        assert!(render(Turn::New).ends_with("Well, <|im_end|>\n<|im_start|>assistant\n"));
     }
 
     #[test]

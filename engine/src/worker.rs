@@ -15,6 +15,7 @@ pub use options::{
 
 use crate::EngineError;
 use crate::grammar::Grammars;
+use crate::llama::Model;
 use crate::scheduler::{self, SchedulerOptions, Thread};
 use crate::server::{Server, Service};
 use crate::template::ChatTemplate;
@@ -131,7 +132,7 @@ async fn work(
         Err(error) => return error,
     };
     let (bos, eos) = model.bos_and_eos_text();
-    let template = match ChatTemplate::new(model.chat_template(), bos, eos) {
+    let template = match template(options, &model).and_then(|source| ChatTemplate::new(source, bos, eos)) {
         Ok(template) => template,
         Err(error) => return error,
     };
@@ -148,6 +149,13 @@ async fn work(
         "ready"
     );
     thread.end().await
+}
+
+/// The source of the chat template: of the file that was named, or the model's own.
+fn template(options: &WorkerOptions, model: &Model) -> Result<Option<String>, EngineError> {
+    let Some(file) = &options.chat_template else { return Ok(model.chat_template()) };
+    let unread = |error| EngineError::Template(format!("{} cannot be read: {error}", file.display()));
+    std::fs::read_to_string(file).map(Some).map_err(unread)
 }
 
 /// Accepts connections for ever; each is a task in `tasks`.

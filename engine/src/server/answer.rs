@@ -27,8 +27,6 @@ pub(crate) struct Heading {
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Delta {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) role: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) content: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reasoning_content: Option<String>,
@@ -178,6 +176,14 @@ impl Heading {
             }),
             Kind::Text => text_choice(index, &delta.content.unwrap_or_default(), ending),
         };
+        self.push(out, &[choice], usage_follows.then_some(None));
+    }
+
+    /// Appends the chunk that says whose the answer is. Its content is null and not empty, as where a call follows:
+    /// clients that take an empty text for the beginning of one are led astray by it.
+    pub(super) fn push_role(&self, out: &mut Vec<u8>, index: usize, usage_follows: bool) {
+        let delta = json!({"role": "assistant", "content": null});
+        let choice = json!({"index": index, "delta": delta, "logprobs": null, "finish_reason": null});
         self.push(out, &[choice], usage_follows.then_some(None));
     }
 

@@ -27,14 +27,7 @@ impl Service {
     pub(super) fn prepare(&self, request: &ChatRequest) -> Result<Prepared, ApiError> {
         let tools = &request.tools;
         let callable = tools.callable();
-        let setting = Setting {
-            tools: if callable { &tools.list } else { &[] },
-            variables: request.variables.as_ref(),
-        };
-        let mut text = self.template.render(&request.messages, setting).map_err(|refusal| {
-            let message = format!("The model's chat template refuses these messages: {refusal}");
-            ApiError::invalid("messages", message)
-        })?;
+        let mut text = self.rendered(request)?;
         let syntax = self.template.syntax();
         let forced = self.forced(syntax, tools);
         let grammar = self.grammar(request, forced.as_ref())?;
@@ -60,6 +53,19 @@ impl Service {
         let prompt = self.tokens(&text);
         let job = self.job(request, prompt, stops, grammar, callable)?;
         Ok(Prepared { job, assembler, opening })
+    }
+
+    /// A chat as the model's template writes it.
+    pub(super) fn rendered(&self, request: &ChatRequest) -> Result<String, ApiError> {
+        let setting = Setting {
+            tools: if request.tools.callable() { &request.tools.list } else { &[] },
+            variables: request.variables.as_ref(),
+            turn: request.turn,
+        };
+        self.template.render(&request.messages, setting).map_err(|refusal| {
+            let message = format!("The model's chat template refuses these messages: {refusal}");
+            ApiError::invalid("messages", message)
+        })
     }
 
     /// The same for bare prompts, which are continued as they are.

@@ -6,16 +6,18 @@ mod format;
 mod messages;
 mod prompts;
 mod sampling;
+mod tokens;
 mod tools;
 
 use super::error::ApiError;
 use crate::sample::Sampling;
-use crate::template::Message;
+use crate::template::{Message, Turn};
 use crate::tools::Tools;
 use fields::Fields;
 pub(crate) use format::Format;
 pub(crate) use prompts::Prompt;
 use serde_json::{Map, Value};
+pub(crate) use tokens::TokensRequest;
 
 /// Answers to one request at most, as OpenAI has it.
 const MOST_ANSWERS: i64 = 128;
@@ -48,6 +50,8 @@ pub(crate) struct ChatRequest {
     pub(crate) thoughts_apart: bool,
     /// Variables of the chat template.
     pub(crate) variables: Option<Map<String, Value>>,
+    /// What the answer begins after.
+    pub(crate) turn: Turn,
 }
 
 impl ChatRequest {
@@ -62,6 +66,7 @@ impl ChatRequest {
             tools: tools::parse(&fields)?,
             thoughts_apart: thoughts_apart(&fields)?,
             variables: variables(&fields)?,
+            turn: turn(&fields)?,
             ..Self::common(&fields)?
         })
     }
@@ -99,6 +104,7 @@ impl ChatRequest {
             tools: Tools::default(),
             thoughts_apart: false,
             variables: None,
+            turn: Turn::New,
         })
     }
 }
@@ -126,6 +132,27 @@ fn thoughts_apart(fields: &Fields<'_>) -> Result<bool, ApiError> {
 fn variables(fields: &Fields<'_>) -> Result<Option<Map<String, Value>>, ApiError> {
     fields.object("chat_template_kwargs")?;
     Ok(fields.value("chat_template_kwargs").and_then(Value::as_object).cloned())
+}
+
+/// `add_generation_prompt` and `continue_final_message`, as vLLM and llama.cpp have them.
+fn turn(fields: &Fields<'_>) -> Result<Turn, ApiError> {
+    let (begin, go_on) = (fields.flag("add_generation_prompt")?, fields.flag("continue_final_message")?);
+    match (begin, go_on.unwrap_or(false)) {
+        (Some(true), true) => Err(ApiError::invalid(
+            "continue_final_message",
+            "continue_final_message and add_generation_prompt cannot both be true.",
+        )),
+        (_, true) => {
+            let last = fields.value("messages").and_then(Value::as_array).and_then(|list| list.last());
+            if last.and_then(|last| last.get("role")).and_then(Value::as_str) != Some("assistant") {
+                let message = "continue_final_message needs a last message of role assistant.";
+                return Err(ApiError::invalid("continue_final_message", message));
+            }
+            Ok(Turn::Continued)
+        }
+        (Some(false), false) => Ok(Turn::Bare),
+        (_, false) => Ok(Turn::New),
+    }
 }
 
 fn count(fields: &Fields<'_>) -> Result<usize, ApiError> {

@@ -147,8 +147,7 @@ impl ChatStream {
 /// Writes what is to be told of an answer now.
 fn write(heading: &Heading, track: &mut Track, index: usize, out: &mut Vec<u8>, usage_follows: bool) {
     if !std::mem::replace(&mut track.begun, true) && heading.names_roles() {
-        let role = Delta { role: Some("assistant"), content: Some(String::new()), ..Delta::default() };
-        heading.push_chunk(out, index, (role, None), None, usage_follows);
+        heading.push_role(out, index, usage_follows);
     }
     for delta in track.choice.deltas() {
         let told = track.choice.told();

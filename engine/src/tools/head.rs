@@ -62,6 +62,8 @@ const SEPARATOR: &str = "<｜tool▁sep｜>";
 const MISTRAL_ARGUMENTS: &str = "[ARGS]";
 const MISTRAL_ID: &str = "[CALL_ID]";
 const FENCE: &str = "```";
+/// A fence's language is shorter than this.
+const LONGEST_LANGUAGE: usize = 16;
 
 /// What `text` begins with. At the start of a line fences and bare objects count too.
 pub(super) fn head(text: &str, known: &[String], line_start: bool) -> Head {
@@ -122,9 +124,11 @@ fn listed(text: &str, known: Option<&[String]>) -> Head {
 /// A fence with a call in it: `body` is what follows its backticks.
 fn fence(body: &str, known: &[String]) -> Head {
     let Some((language, rest)) = body.split_once('\n') else {
-        return if body.len() < 16 { Head::Wait } else { Head::No };
+        return if body.len() < LONGEST_LANGUAGE { Head::Wait } else { Head::No };
     };
-    if !language.trim().chars().all(|c| c.is_alphanumeric() || c == '_') {
+    // As long a language without its end was taken for text.
+    if language.len() >= LONGEST_LANGUAGE || !language.trim().chars().all(|c| c.is_alphanumeric() || c == '_')
+    {
         return Head::No;
     }
     let inner = rest.trim_start();

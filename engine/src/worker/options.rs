@@ -41,6 +41,8 @@ pub struct WorkerOptions {
     pub lookup: u32,
     /// The model's name in answers; `None` = the file's name without its ending.
     pub alias: Option<String>,
+    /// A file with the chat template to use instead of the model's own.
+    pub chat_template: Option<PathBuf>,
     /// How long running answers may go on after the order to stop.
     pub drain: Duration,
     /// How llama.cpp loads the model.
@@ -61,6 +63,7 @@ impl WorkerOptions {
             queue: DEFAULT_QUEUE,
             lookup: DEFAULT_LOOKUP,
             alias: None,
+            chat_template: None,
             drain: DEFAULT_DRAIN,
             loading: Loading::default(),
             exit_with_stdin: false,

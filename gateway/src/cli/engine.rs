@@ -33,6 +33,9 @@ pub(crate) struct Engine {
     /// The model's name in answers; default: the file's name.
     #[arg(long, env = "TOLLGATE_ENGINE_ALIAS", value_name = "NAME")]
     alias: Option<String>,
+    /// A file with the chat template (Jinja) to use instead of the model's own.
+    #[arg(long, env = "TOLLGATE_ENGINE_CHAT_TEMPLATE_FILE", value_name = "FILE")]
+    chat_template_file: Option<std::path::PathBuf>,
     #[command(flatten)]
     loading: LoadingArgs,
     /// Try the model with each number of threads, say which is best, and end.
@@ -103,6 +106,7 @@ impl Engine {
             queue: self.queue,
             lookup: self.lookup,
             alias: self.alias,
+            chat_template: self.chat_template_file,
             drain: DEFAULT_DRAIN,
             loading: self.loading.loading(),
             exit_with_stdin: self.exit_with_stdin,

@@ -16,7 +16,11 @@ pub(crate) enum Format {
 
 /// The request's `response_format`.
 pub(super) fn parse(fields: &Fields<'_>) -> Result<Format, ApiError> {
-    let Some(format) = fields.object("response_format")? else { return Ok(Format::Text) };
+    let Some(format) = fields.object("response_format")? else {
+        // llama.cpp's own field for the same.
+        let schema = fields.value("json_schema").cloned();
+        return Ok(schema.map_or(Format::Text, |schema| Format::Json { schema, strict: false }));
+    };
     match format.text("type")? {
         None | Some("text") => Ok(Format::Text),
         // Where a schema stands beside the type, as llama.cpp's server takes it, it is meant.
@@ -56,6 +60,9 @@ mod tests {
         let object = Format::Json { schema: json!({"type": "object"}), strict: false };
         assert_eq!(read(json!({"type": "json_object"})), Ok(object));
         let schema = json!({"type": "array"});
+        let alone = json!({ "json_schema": schema });
+        let alone = parse(&Fields::new(alone.as_object().unwrap()));
+        assert_eq!(alone, Ok(Format::Json { schema: schema.clone(), strict: false }));
         let described = json!({"name": "list", "strict": true, "schema": schema});
         let asked = read(json!({"type": "json_schema", "json_schema": described}));
         assert_eq!(asked, Ok(Format::Json { schema, strict: true }));

@@ -233,3 +233,12 @@ proptest! {
         prop_assert_eq!(parts_in(&with_tools(), &answer, size), whole);
     }
 }
+
+/// Found by `make fuzz-parsers`: in one piece the fence belonged to the call, in small ones it was text.
+#[test]
+fn a_fence_of_too_long_a_language_is_text_however_it_comes() {
+    let fence = format!("```{}", "n".repeat(20));
+    let answer = format!("{fence}\n{{\"name\": \"weather\", \"arguments\": {WEATHER}}}\n```");
+    let parts = [vec![text(&fence)], call("weather", WEATHER).to_vec()].concat();
+    assert_eq!(parts_of(&with_tools(), &answer), parts);
+}
