@@ -180,6 +180,11 @@ impl Model {
     }
 }
 
+/// Whether llama.cpp takes the model at `path`.
+pub(crate) fn loads(path: &Path) -> Result<(), EngineError> {
+    Model::load(path, &Loading::default(), &Interrupt::default()).map(drop)
+}
+
 /// Tells a missing or foreign file apart from one that llama.cpp refuses.
 fn check_magic(path: &Path) -> Result<(), EngineError> {
     let unreadable = |source| EngineError::ModelUnreadable { path: path.to_owned(), source };

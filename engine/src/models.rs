@@ -17,6 +17,9 @@ mod onnxruntime;
 mod package_index;
 pub mod progress;
 mod pull;
+mod quant_type;
+#[cfg(feature = "llama")]
+mod quantize;
 mod registry;
 mod simple_page;
 #[cfg(test)]
@@ -33,6 +36,9 @@ pub use gguf::{GgufFacts, inspect, memory_needed};
 pub use moe::{MoeOptions, make_moe};
 pub use onnxruntime::{onnxruntime, pull_onnxruntime};
 pub use progress::Progress;
+pub use quant_type::QuantType;
+#[cfg(feature = "llama")]
+pub use quantize::{QuantizeOptions, quantize};
 pub use registry::{KnownModel, known, resolve};
 
 use cache::Cache;

@@ -21,6 +21,7 @@ mod overlap;
 mod pacing;
 mod policy;
 mod prune;
+mod quantize;
 mod real;
 mod replay;
 mod report;

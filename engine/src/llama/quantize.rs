@@ -1,11 +1,42 @@
-//! ggml's own conversions between numbers and its storage types, so that a model made here is quantized exactly as
-//! llama.cpp would have.
+//! llama.cpp's quantizer of whole files, and ggml's own conversions between numbers and its storage types, so that a model
+//! made here is quantized exactly as llama.cpp would have.
 
-use std::ffi::c_void;
+use std::ffi::{CString, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use llama_cpp_sys_2 as sys;
 
 use crate::models::gguf::TensorType;
+
+/// Writes the model at `source` to `target` as llama.cpp's file type of that number, on all cores; or why not.
+pub(crate) fn file(
+    source: &Path,
+    target: &Path,
+    file_type: u32,
+    allow_requantize: bool,
+) -> Result<(), String> {
+    super::backend().map_err(|error| error.to_string())?;
+    let c_path = |path: &Path| {
+        CString::new(path.as_os_str().as_bytes()).map_err(|_| format!("{} holds a NUL", path.display()))
+    };
+    let (source, target) = (c_path(source)?, c_path(target)?);
+    let _making = super::MAKING.lock();
+    super::log::forget();
+    #[expect(unsafe_code, reason = "the bindings do not wrap the quantizer")]
+    // SAFETY: both paths are NUL-terminated and live until it returns; the parameters are llama.cpp's own defaults (every
+    // pointer null) with two plain values changed; it catches C++ exceptions and keeps nothing.
+    let code = unsafe {
+        let mut params = sys::llama_model_quantize_default_params();
+        params.ftype = file_type;
+        params.allow_requantize = allow_requantize;
+        sys::llama_model_quantize(source.as_ptr(), target.as_ptr(), &raw const params)
+    };
+    if code == 0 {
+        return Ok(());
+    }
+    Err(super::log::last_errors().unwrap_or_else(|| format!("llama.cpp gave up (code {code})")))
+}
 
 /// The numbers stored in `data`; `None` if the type cannot be converted or `data` is no whole number of blocks.
 pub(crate) fn to_f32(kind: TensorType, data: &[u8]) -> Option<Vec<f32>> {
@@ -85,6 +116,31 @@ mod tests {
             let worst = numbers.iter().zip(&back).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(worst <= tolerance, "{}: off by {worst}", kind.name());
         }
+    }
+
+    #[test]
+    fn types_of_files_have_llama_cpps_numbers() {
+        use crate::models::QuantType;
+        let known = [
+            ("q8_0", sys::LLAMA_FTYPE_MOSTLY_Q8_0),
+            ("q6_k", sys::LLAMA_FTYPE_MOSTLY_Q6_K),
+            ("q5_1", sys::LLAMA_FTYPE_MOSTLY_Q5_1),
+            ("q5_k_m", sys::LLAMA_FTYPE_MOSTLY_Q5_K_M),
+            ("q5_k_s", sys::LLAMA_FTYPE_MOSTLY_Q5_K_S),
+            ("q5_0", sys::LLAMA_FTYPE_MOSTLY_Q5_0),
+            ("q4_1", sys::LLAMA_FTYPE_MOSTLY_Q4_1),
+            ("q4_k_m", sys::LLAMA_FTYPE_MOSTLY_Q4_K_M),
+            ("q4_k_s", sys::LLAMA_FTYPE_MOSTLY_Q4_K_S),
+            ("q4_0", sys::LLAMA_FTYPE_MOSTLY_Q4_0),
+            ("iq4_nl", sys::LLAMA_FTYPE_MOSTLY_IQ4_NL),
+            ("iq4_xs", sys::LLAMA_FTYPE_MOSTLY_IQ4_XS),
+            ("q3_k_l", sys::LLAMA_FTYPE_MOSTLY_Q3_K_L),
+            ("q3_k_m", sys::LLAMA_FTYPE_MOSTLY_Q3_K_M),
+            ("q3_k_s", sys::LLAMA_FTYPE_MOSTLY_Q3_K_S),
+            ("q2_k", sys::LLAMA_FTYPE_MOSTLY_Q2_K),
+        ];
+        let ours: Vec<_> = QuantType::all().iter().map(|kind| (kind.name, kind.file_type)).collect();
+        assert_eq!(ours, known);
     }
 
     #[test]

@@ -168,6 +168,41 @@ pub enum ModelError {
     /// The dense control was asked for without a place: the cache keeps the mixture under the model's name.
     #[error("a dense control is no known model: say where it goes with --out FILE")]
     ControlOutput,
+    /// A target that is the source itself.
+    #[error("{} is the model to be quantized itself: name another file for the result", .path.display())]
+    SameFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A target that is there already.
+    #[error("{} exists already: name another file, or replace it with --force", .path.display())]
+    TargetExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A model that has lost bits before.
+    #[error(
+        "{} is quantized already ({bits:.1} bits per weight): as {kind} it {}; quantize the original weights (f16, bf16 or f32), or add --allow-requantize", .path.display(),
+        if *.finer { "takes more room and is no better" } else { "is worse than one made from the original weights" }
+    )]
+    Requantize {
+        /// The file.
+        path: PathBuf,
+        /// Bits per weight that it has.
+        bits: f64,
+        /// The type asked for.
+        kind: &'static str,
+        /// Whether that type has more bits.
+        finer: bool,
+    },
+    /// llama.cpp could not do it.
+    #[error("{} cannot be quantized: {reason}", .path.display())]
+    Quantize {
+        /// The file.
+        path: PathBuf,
+        /// llama.cpp's words.
+        reason: String,
+    },
     /// A file that is not the GGUF it should be.
     #[error("{} is not usable", .path.display())]
     Gguf {

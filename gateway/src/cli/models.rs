@@ -1,11 +1,11 @@
-//! `tollgate models`: which model files are known, fetching them, making the demo's MoE, looking into one.
+//! `tollgate models`: which model files are known, fetching them, making the demo's MoE, coarser copies, looking into one.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use tollgate_engine::models::{self, GgufFacts, KnownModel, progress};
+use tollgate_engine::models::{self, GgufFacts, KnownModel, QuantType, progress};
 
 use super::CliError;
 use super::output;
@@ -18,6 +18,8 @@ pub(crate) enum Models {
     Pull(Pull),
     /// Make a known mixture of experts from its dense source.
     MakeMoe(MakeMoe),
+    /// Make a coarser copy of a model: smaller, faster, less able.
+    Quantize(Quantize),
     /// Print a GGUF file's facts.
     Inspect(Inspect),
 }
@@ -53,6 +55,28 @@ pub(crate) struct MakeMoe {
     /// Write the dense model stored as the mixture stores it, to compare speeds with.
     #[arg(long, requires = "out", conflicts_with = "active_experts")]
     dense_control: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Quantize {
+    /// A known name, a GGUF file, or hf:owner/repo/file.gguf fetched before; best with its original weights.
+    #[arg(value_name = "SRC")]
+    source: String,
+    /// The file to write.
+    #[arg(value_name = "DEST")]
+    target: PathBuf,
+    /// q8_0, q6_k, q5_k_m, q4_k_m, q4_0, q3_k_m, q2_k, …; a wrong one is answered with the whole list.
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: QuantType,
+    /// Replace DEST if it exists.
+    #[arg(long)]
+    force: bool,
+    /// Take a source that is quantized already; the result is worse than from the original weights.
+    #[arg(long)]
+    allow_requantize: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -101,6 +125,7 @@ impl Models {
             Models::List(command) => command.run(),
             Models::Pull(command) => command.run(),
             Models::MakeMoe(command) => command.run(),
+            Models::Quantize(command) => command.run(),
             Models::Inspect(command) => command.run(),
         }
     }
@@ -173,6 +198,29 @@ impl MakeMoe {
         };
         let path = models::make_moe(&self.name, &options, progress::stderr().as_ref())?;
         output::line(&path.display().to_string())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Quantize {
+    #[cfg(not(feature = "embedded"))]
+    fn run(self) -> Result<ExitCode, CliError> {
+        let Quantize { source: _, target: _, kind: _, force: _, allow_requantize: _, json: _ } = self;
+        Err(CliError::NotBuilt { what: "the quantizer" })
+    }
+
+    #[cfg(feature = "embedded")]
+    fn run(self) -> Result<ExitCode, CliError> {
+        let Quantize { source, target, kind, force, allow_requantize, json } = self;
+        let options = models::QuantizeOptions { force, allow_requantize };
+        let source = models::resolve(&source)?;
+        let facts = models::quantize(&source, &target, kind, options, progress::stderr().as_ref())?;
+        if json {
+            output::json(&facts)?;
+        } else {
+            let (size, bits) = (megabytes(facts.file_bytes), facts.bits_per_weight);
+            output::line(&format!("{}: {size}, {bits:.2} bits per weight", target.display()))?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
