@@ -17,7 +17,7 @@ DEBUG   := $(TARGET)/debug/tollgate
 DATA    ?= ../shared/data
 ARGS    ?=
 
-.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients forms dashboards chaos soak fuzz deny train bench-easy bench-engine bench-router bench-routed bench-pacing bench-ledger
+.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients forms dashboards chaos soak fuzz deny train bench-easy bench-quant bench-engine bench-router bench-routed bench-pacing bench-ledger
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s'|'
@@ -103,6 +103,10 @@ bench-easy: build ## what the demo's MoE can still do: 80 easy prompts against i
 	$(RELEASE) models pull qwen-coder-0.5b qwen-coder-1.5b
 	$(RELEASE) models make-moe qwen-0.5b-moe
 	python3 scripts/bench_easy.py --tollgate $(RELEASE) $(ARGS)
+
+bench-quant: build ## what fewer bits cost the larger model: its quantizations asked the same prompts, paired (ARGS='--prompts 320'; goes on where it stopped)
+	$(RELEASE) models pull qwen-coder-1.5b
+	python3 router/training/demo/arms.py --tollgate $(abspath $(RELEASE)) --folder $(TARGET)/arms $(ARGS)
 
 bench-engine: build ## the local engine against llama-server of the same llama.cpp, which is built for it (ARGS='--rounds 5 --threads 2')
 	$(RELEASE) models pull qwen-coder-0.5b
