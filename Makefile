@@ -18,7 +18,7 @@ CONTROL := $(TARGET)/qwen-0.5b-control.gguf
 DATA    ?= ../shared/data
 ARGS    ?=
 
-.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients forms dashboards chaos soak fuzz deny train bench-easy bench-sparsity distil bench-engine bench-router bench-routed bench-pacing bench-ledger llama-tests fuzz-parsers
+.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients forms dashboards chaos soak fuzz deny train bench-easy bench-sparsity distil bench-engine bench-router bench-routed bench-pacing bench-ledger llama-tests fuzz-parsers bench-quant
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s'|'
@@ -126,6 +126,10 @@ bench-sparsity: build ## what sparsity itself gains: the demo's MoE against the 
 distil: build ## learn the demo MoE's corrections anew from its dense source (DATA=folder, ARGS='--rank 64 --tokens 14000')
 	$(RELEASE) models pull qwen-coder-0.5b
 	engine/moe/distil.sh $(RELEASE) $(DATA) $(ARGS)
+
+bench-quant: build ## what fewer bits cost the larger model: its quantizations asked the same prompts, paired (ARGS='--prompts 320'; goes on where it stopped)
+	$(RELEASE) models pull qwen-coder-1.5b
+	python3 router/training/demo/arms.py --tollgate $(abspath $(RELEASE)) --folder $(TARGET)/arms $(ARGS)
 
 bench-engine: build ## the local engine against llama-server of the same llama.cpp, which is built for it (ARGS='--rounds 5 --threads 2')
 	$(RELEASE) models pull qwen-coder-0.5b

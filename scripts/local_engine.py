@@ -84,10 +84,9 @@ class Engine:
         except OSError:
             return False
 
-    def ask(self, prompt, max_tokens):
-        """Asks one thing and waits for the whole answer."""
-        body = {"messages": [{"role": "user", "content": prompt}], "max_tokens": max_tokens, "temperature": 0, "seed": 1}
-        began = time.monotonic()
+    def post(self, body):
+        """One greedy request, and the whole answer."""
+        body = {"temperature": 0, "seed": 1, **body}
         connection = Connection(self.socket)
         try:
             connection.request("POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"})
@@ -97,6 +96,22 @@ class Engine:
             connection.close()
         if response.status != 200:
             raise RuntimeError(f"HTTP {response.status}: {answer}")
+        return answer
+
+    def processor_s(self):
+        """Processor time that the engine has had."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def usage(self, prompt, tokens):
+        """What an answer of exactly so many tokens took, the prompt read afresh."""
+        return self.post({"messages": [{"role": "user", "content": prompt}], "max_tokens": tokens, "ignore_eos": True,
+                          "cache_prompt": False})["usage"]
+
+    def ask(self, prompt, max_tokens):
+        """Asks one thing and waits for the whole answer."""
+        began = time.monotonic()
+        answer = self.post({"messages": [{"role": "user", "content": prompt}], "max_tokens": max_tokens})
         choice, usage = answer["choices"][0], answer["usage"]
         return Said(choice["message"]["content"], usage["prompt_tokens"], usage["completion_tokens"],
                     round((time.monotonic() - began) * 1000), choice["finish_reason"] == "length")
