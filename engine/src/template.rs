@@ -2,7 +2,8 @@
 //!
 //! Templates are Jinja as Hugging Face's libraries run it, so their settings, methods and extra functions are matched
 //! here. A template comes with a downloaded file and is not trusted: it can read nothing but the messages, and its
-//! work is bounded.
+//! instructions are counted. What one instruction makes is not: a template that doubles a text again and again, or
+//! prints lists nested without end, still hangs or ends its worker (a process of its own, so the gateway goes on).
 
 mod clock;
 mod json;
@@ -140,8 +141,10 @@ impl ChatTemplate {
             tools => (!tools.is_empty()).then_some(Serde(tools)),
         };
         let variables = minijinja::Value::from(Serde(setting.variables.cloned().unwrap_or_default()));
+        // Llama 3's templates fall back to a day of 2024 without it.
+        let today = context! { date_string => clock::strftime_now("%d %b %Y".to_owned())? };
         // What the request sets itself does not win over the conversation.
-        self.environment.get_template("chat")?.render(context! { ..usual, ..variables })
+        self.environment.get_template("chat")?.render(context! { ..usual, ..variables, ..today })
     }
 }
 
@@ -179,6 +182,7 @@ fn describe(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn template(source: &str) -> ChatTemplate {
         ChatTemplate::new(Some(source.to_owned()), "<s>".to_owned(), "</s>".to_owned()).unwrap()
@@ -192,6 +196,16 @@ mod tests {
             say("assistant", "Yes."),
             say("user", "Why?"),
         ]
+    }
+
+    #[test]
+    fn a_template_is_told_todays_date_unless_the_request_tells_another() {
+        let dated = template("{{ date_string }}");
+        let today = clock::strftime_now("%d %b %Y".to_owned()).unwrap();
+        assert_eq!(dated.render(&talk(), Setting::default()).unwrap(), today);
+        let told = json!({"date_string": "1 Jan 2000"});
+        let setting = Setting { variables: told.as_object(), ..Setting::default() };
+        assert_eq!(dated.render(&talk(), setting).unwrap(), "1 Jan 2000");
     }
 
     #[test]

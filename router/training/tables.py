@@ -87,8 +87,16 @@ def learned_rows(benches, learned):
         rows.append(shown("as shipped", [measured(parts_of(at), bench.weak[at], bench.strong[at]) for at in (run[0][name][0] for run in some)]))
         for size, runs in learned.items():
             rows.append(shown(f"{size:,} labels", [measured(run[0][name][1], bench.weak[run[0][name][0]], bench.strong[run[0][name][0]]) for run in runs]))
+        last = runs[-1][0][name][1]
+        rows.append(("the same, were every probability true", "", "", *[figure(ece_by_chance(last[key])) for key in ("p_small", "p_large")]))
         parts += ["", f"### {name}", "", table(["", "APGR", "calls saved at 95 %", "ECE of `p_small`", "ECE of `p_large`"], rows)]
     return parts
+
+
+def ece_by_chance(said, draws=200):
+    """What the ECE is where every probability is true: so few prompts never fall quite as said."""
+    dice = np.random.default_rng(7)
+    return np.mean([evaluate.ece(said, dice.random(len(said)) < said) for _ in range(draws)])
 
 
 def times(latency):
@@ -131,7 +139,8 @@ NOTES = """## What the measures mean
 - **Calls saved at 95 %**: the largest share of requests that the small model can take while 95 % of the large model's accuracy stays, at the
   best threshold of this very set: it says how good the order is, not what a threshold chosen beforehand keeps.
 - **`difficulty`** is the score's own; **`gap`** is p_large - p_small; **`words`** is the prompt's word count.
-- **ECE**: expected calibration error, 15 bins of equal width.
+- **ECE**: expected calibration error, 15 bins of equal width. It is not 0 even where every probability is true, for a few prompts in a bin never
+  fall quite as said: *were every probability true* is what it is then, on average.
 - **Calibrated**: no fit saw the prompts it is judged on. But the fit's fixed scales (how much an output, a count and a word weigh before
   any label) and its range of penalties were chosen while looking at splits of these same benchmarks, so expect somewhat less elsewhere.
 - The prompts are RouteLLM's MMLU and GSM8K outcomes (`dev/`: half of each, without those RouteLLM calls contaminated). Nothing of the
