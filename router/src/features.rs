@@ -24,7 +24,7 @@ pub const WORD_BUCKETS: usize = 1 << 17;
 /// Rows for pairs, beginnings, ends and places of words; a power of two.
 const GRAM_BUCKETS: usize = 1 << 16;
 /// Changes whenever the same text gives other features: a graph made for one version refuses another.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// Of a passage longer than both together, this much is read at its start and at its end.
 const HEAD_BYTES: usize = 2560;
 const TAIL_BYTES: usize = 1536;

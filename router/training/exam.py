@@ -4,8 +4,12 @@ The outcomes at hand are of science, code, common sense and arithmetic; law, eth
 medicine and history are absent.  Each kind says how likely a small and a large model are to pick the
 right option without working on paper.  The kinds are coarse on purpose (recall is easy; calculation,
 and rules applied to a case, are hard): judgements from general experience, not a benchmark's figures.
+Each topic is asked twice as a bare question and twice with options to choose from.
 """
-import itertools
+import random
+import string
+
+from exam_terms import TERMS
 
 # name: (domain, p_small, p_large)
 KINDS = {
@@ -23,85 +27,101 @@ KINDS = {
     "formal_logic": ("reasoning", 0.47, 0.68),
     "technical": ("knowledge", 0.60, 0.77),
 }
-
-TERMS = {
-    "recall_social": """market segmentation; brand loyalty; social class; peer pressure; classical conditioning; the separation of powers; federalism; attachment in
-        infants; public opinion; foreign aid; gender roles; urban migration; population growth; leadership style; motivation at work; a press release; religious
-        festivals; Buddhism; Islam; prejudice; short-term memory; a trade agreement; advertising campaigns; consumer behaviour; the product life cycle; organisational
-        culture; a hierarchy in a company; voting behaviour; interest groups; the president's veto; congressional committees; political parties; the stages of sleep;
-        personality traits; group conformity; stereotypes; reinforcement schedules; deviance and social norms; the sociology of the family; globalisation; urban land
-        use; agriculture in developing countries; cultural diffusion; sanctions against a state; presidential doctrine; crisis communication; the Hindu caste system;
-        the five pillars; Taoism; corporate social responsibility; whistleblowing; retirement and leisure; friendship in old age; the family life of adolescents""",
-    "recall_science": """photosynthesis; mitosis; natural selection; the food chain; the phases of the moon; a planet's atmosphere; enzymes; the cell membrane; plate
-        tectonics; acids and bases; the greenhouse effect; DNA replication; firewalls; a phishing attack; encryption; vitamins in food; dietary fibre; inheritance of
-        traits; the rings of Saturn; the colour of a star; comets and asteroids; the ozone layer; protein synthesis; genetic drift; pollination; ecosystems; bacteria;
-        malware; buffer overflow; energy from fats and carbohydrates; cholesterol; the water cycle; mirrors and light; sound waves; heat and temperature""",
-    "recall_medicine": """the cranial nerves; the femoral artery; insulin; the kidney; wound care; blood pressure; the thyroid gland; muscle contraction; a recessive
-        disorder; retroviruses; vaccination; memory loss in old age; the lymph nodes; anaemia; sexual health; the palate and tongue; a catheter; the heart valves;
-        hormones of the pituitary; glycogen and lactate in exercise; karyotype and chromosomes; gene therapy; hepatitis; contraception; dementia; joints and ligaments""",
-    "recall_history": """the French Revolution; the Cold War; the Roman Republic; colonial trade; the Reformation; industrialisation; the Civil War; early human
-        settlements; stone tools; bronze age burials; the Enlightenment; decolonisation; the New Deal; slavery in the colonies; the Ottoman Empire; the Black Death;
-        imperial China; the suffrage movement; hominid fossils; pottery and farming villages; the fall of Constantinople; the Treaty of Versailles; nationalism""",
-    "obscure": """the share of households with electricity in 2010; the average years of schooling worldwide; the exact year of a minor treaty; the percentage of
-        adults who say they trust others; the host range of a rare virus; the catalogue number of a manuscript; the number of deaths from a cause in one country;
-        the genome of a papillomavirus; the incubation of a tropical parasite; the rank of a state in a survey""",
-    "law_case": """a landlord sued a tenant for breach of a lease; a defendant was charged with burglary and moved to suppress the evidence; a buyer refused delivery
-        of goods under a contract of sale; a statute was challenged under the equal protection clause; a pedestrian sued a driver for negligence; a grantor conveyed
-        land to her nephew for life; a witness was asked about a prior conviction; a farmer claimed an easement across his neighbour's field; a city denied a permit
-        for a parade; an heir contested a will; a man was indicted for murder and pleaded insanity; a plaintiff seeks damages for emotional distress; a mortgage was
-        recorded after a deed; a contractor asked for payment after the owner repudiated the contract; a confession was taken without a warning; hearsay testimony was
-        objected to at trial; a state taxed a federal contractor; a surgeon was sued for battery; a store owner detained a customer; an option to purchase expired;
-        an accomplice withdrew from the robbery; a seller promised in writing to keep an offer open; a tenant assigned his leasehold; police searched a car""",
-    "rules_of_a_profession": """the audit of a subsidiary's inventory; depreciation of equipment on the balance sheet; deferred tax liabilities; revenue recognition on a
-        long-term contract; bond premium amortisation; informed consent in psychological testing; duties of a trustee; the standard error of an estimator under
-        heteroskedasticity; nuclear deterrence strategy; sampling risk in an audit; a partnership's capital accounts; the reliability of a psychometric test; taxable
-        income of a corporation; a gift tax exclusion; net present value and dividends; a moving average process; autocorrelated residuals; cost of goods sold;
-        an employee stock plan; internal control over cash; a consolidated statement of cash flows; fund accounting in a city; licensing of a therapist; capital gains;
-        monetary policy and the money supply; a shift of aggregate demand; a monopolist's marginal revenue; the multiplier with a marginal propensity to consume""",
-    "clinical_case": """a 45-year-old woman with fever and chest pain; a newborn with jaundice; a 60-year-old man with sudden weakness of the left arm; a student with
-        weight loss and palpitations; a patient who took an overdose; a child with recurrent infections and a rash; a 32-year-old pregnant woman with headache and high
-        blood pressure; a man with cough, night sweats and a shadow on the radiograph; a 70-year-old smoker with blood in the urine; an infant with vomiting; a woman
-        whose laboratory studies show low sodium; a 25-year-old man with testicular swelling; a girl with polyuria and thirst; a veteran with nightmares""",
-    "moral_judgement": """taking money from a friend's wallet to buy medicine; lying to a neighbour about a broken fence; telling a child that the dog ran away; leaving a
-        colleague to finish the work alone; reading a partner's messages; giving up a seat for an old man; the moral status of animals; whether punishment must fit
-        intention; killing in self-defence; duties to future generations; I poured my sister's juice down the sink; I drove my friend home after the party; I kept the
-        change the cashier gave me; I told my boss that I was sick; I fed the stray cat every morning; I ate my roommate's dinner; I shouted at the waiter; I handed in
-        the wallet I had found; I recorded my neighbours without telling them; pleasure and the good life; a categorical imperative; virtue and habit; abortion; euthanasia;
-        free will and blame; pornography and harm; genetic enhancement; famine and the duty to give""",
-    "calculation": """the speed of a block that slides down an incline; the pH of a buffer solution; the current through two parallel resistors; the probability of drawing
-        two red balls; the half-life of an isotope; the price elasticity at equilibrium; the energy of a photon of 500 nm; the confidence interval of a mean; the focal
-        length of a lens; the molarity after dilution; the area under a curve; the number of ways to seat six people; the sum of the angles; the value of x in the
-        equation; the slope of the line; the remainder after division; the perimeter of a rectangle; the average of five numbers; how many apples are left; the volume of
-        the cone; the charge on a capacitor; the wavelength of the sound; the acceleration of the cart; the enthalpy of the reaction; the magnetic flux; the total cost""",
-    "abstract_mathematics": """the order of an element in a quotient group; the kernel of a ring homomorphism; a compact subset of a metric space; the eigenvalues of a
-        nilpotent matrix; the degree of a field extension; a uniformly continuous function; the rank of a linear transformation; the residue of a function at a pole;
-        cosets of a normal subgroup; the characteristic of the ring; a polynomial that is irreducible over Q; a permutation in the symmetric group; a basis of the vector
-        space; an entire function; a differential equation with constant coefficients; a connected topological space; the generator of the finite field""",
-    "formal_logic": """the best translation into predicate logic; a complete truth table for the argument; the conclusion that follows from the premises; a counterexample
-        to the argument; the negation of a universally quantified statement; an immediate consequence of the premises; a proposition that is a tautology; the antecedent of
-        a conditional; a valid argument with two premises; the fallacy that the speaker commits; the symbolization of a sentence""",
-    "technical": """cache coherence; a support vector machine; overfitting and regularisation; a synchronous generator; a finite automaton; TCP congestion control; a feedback
-        amplifier; gradient descent; a binary search tree; a transformer winding; the pipeline of a processor; a regular expression; page faults; a neural network layer;
-        a decision tree; the impedance of a circuit; a PN junction; a shift register; a python list; the running time of an algorithm; a context-free grammar""",
-}
-TERMS = {kind: [" ".join(term.split()) for term in terms.split(";")] for kind, terms in TERMS.items()}
+# {t} is a topic, {u} another of the kind; {T} and {U} begin with a capital.
 FRAMES = ["Which of the following statements about {t} is correct?", "Which of these is the best description of {t}?", "{T} is most closely associated with",
           "What is true of {t}?", "All of the following are true of {t} EXCEPT"]
-CASES = ["{T}. Which outcome is most likely?", "{T}. What is the best answer, and on which ground?", "Consider this case: {t}. Who will prevail?"]
-CLINICS = ["{T} is seen in the emergency room. What is the most likely diagnosis?", "What is the next step for {t}?"]
-SUMS = ["What is {t}?", "Calculate {t}.", "Find {t} to two decimal places."]
-MORALS = ["Is {t} morally wrong according to ordinary standards?", "Which view of {t} would a consequentialist hold?", "Decide whether the narrator acts wrongly: {t}."]
-ABSTRACT = ["Find {t}.", "Which statement about {t} is always true?", "Determine {t} in the given structure."]
-LOGIC = ["Which option gives {t}?", "Find {t}."]
-FRAMES_OF = {"law_case": CASES, "clinical_case": CLINICS, "calculation": SUMS, "moral_judgement": MORALS, "abstract_mathematics": ABSTRACT, "formal_logic": LOGIC}
-LENGTH = (40, 300)
+FRAMES_OF = {
+    "law_case": ["{T}. Which outcome is most likely?", "{T}. What is the best answer, and on which ground?", "Consider this case: {t}. Who will prevail?"],
+    "clinical_case": ["{T} is seen in the emergency room. What is the most likely diagnosis?", "What is the next step for {t}?"],
+    "calculation": ["What is {t}?", "Calculate {t}.", "Find {t} to two decimal places."],
+    "moral_judgement": ["Is {t} morally wrong according to ordinary standards?", "Which view of {t} would a consequentialist hold?", "Decide whether the narrator acts wrongly: {t}."],
+    "abstract_mathematics": ["Find {t}.", "Which statement about {t} is always true?", "Determine {t} in the given structure."],
+    "formal_logic": ["Which option gives {t}?", "Find {t}."],
+}
+# Longer questions, for a share of those with options.
+CASES = ["{T}. {U}.", "{T}. Later, {u}.", "In this state, {t}. Then {u}."]
+RULINGS = ["Which outcome is most likely?", "What is the best answer, and on which ground?", "Who will prevail?", "How should the court rule?"]
+FINDINGS = ["His temperature is 38.5 degrees.", "Her pulse is 110 a minute.", "Breath sounds are decreased on the right.", "The abdomen is tender.", "He has a history of hypertension.",
+            "Laboratory studies show a haemoglobin of 9 g/dL.", "She takes no medicines.", "There is no family history of the disease."]
+CLINICS = ["What is the most likely diagnosis?", "What is the next step?", "Which of these is the most likely cause?"]
+STORIES = "In which of these two stories does the narrator act in a way that most people would call wrong?\nStory 1: {T}.\nStory 2: {U}."
+CLAIMS = "Say of each claim whether it holds. Claim 1: {T} is unique. Claim 2: {U} always exists."
+# Options, where other topics of the kind are none.
+PARTIES = ["Yes", "No", "The plaintiff", "The defendant", "The court"]
+REASONS = ["because the statute forbids it", "because the defendant had a duty of care", "because the evidence is hearsay", "unless the buyer had notice", "since there was no consideration",
+           "if the jury finds intent", "because the interest was reserved in the deed", "only if the officer had probable cause", "because the state has a compelling interest", "as the offer was revoked in time"]
+OPTIONS = {
+    "clinical_case": ["Myocardial infarction", "Pulmonary embolism", "Acute pancreatitis", "Iron deficiency", "Bacterial meningitis", "Hypothyroidism", "Multiple sclerosis", "Panic disorder", "Start antibiotics",
+                      "Order a scan", "Observe only", "Refer to surgery", "Lymphoma", "Tuberculosis", "Diabetic ketoacidosis"],
+    "moral_judgement": ["Wrong in both", "Wrong in the first only", "Wrong in the second only", "Wrong in neither"],
+    "abstract_mathematics": ["0", "1", "2", "4", "6", "12", "infinite", "True, True", "False, False", "True, False", "False, True", "x + 1, x - 2", "Z_2", "a field but not a ring", "only I", "I and II only", "sqrt(2)",
+                             "2*pi", "-1"],
+}
+FORMULAS = ["({p} ⊃ {q}) • ~{r}", "~({p} ∨ {q})", "{p} ⊃ ({q} ∨ {r})", "(∀x)({p}x ⊃ {q}x)", "(∃x)({p}x • ~{q}x)", "~{p} ≡ {q}", "({p} • {q}) ∨ {r}", "Valid", "Tautology", "Contradictory",
+            "Invalid. Counterexample when the first is true and the second false", "Neither logically equivalent nor contradictory"]
+UNITS = ["", "", " m/s", " J", " g", " N", "%", " mol", " cm", " V"]
+LENGTH = (40, 300)  # tokens of an answer: median and 90th percentile
+SEED = 0
+
+
+def numbers(rng):
+    unit = rng.choice(UNITS)
+    base = rng.choice([rng.randint(2, 90), round(rng.uniform(0.1, 30), 2)])
+    return [f"{round(base * factor, 2)}{unit}" for factor in rng.sample([0.5, 1, 2, 1.5, 3, 0.25, 4, 10], 4)]
+
+
+def options(kind, topics, rng):
+    """Four options for a question of the kind."""
+    if kind in OPTIONS:
+        return rng.sample(OPTIONS[kind], 4)
+    if kind == "calculation":
+        return numbers(rng)
+    if kind == "formal_logic":
+        p, q, r = rng.sample("ABCDEFGHJKLMPQRSTW", 3)
+        return [form.format(p=p, q=q, r=r) for form in rng.sample(FORMULAS, 4)]
+    if kind == "law_case":
+        return [f"{rng.choice(PARTIES)}, {reason}." for reason in rng.sample(REASONS, 4)]
+    if kind == "obscure" and rng.random() < 0.6:
+        return [f"{rng.randint(2, 95)}%" for _ in range(4)]
+    return [topic[0].upper() + topic[1:] for topic in rng.sample(topics, 4)]
+
+
+def frame(kind, topic, other, rng):
+    """How a question with options is put."""
+    if kind == "law_case" and rng.random() < 0.7:
+        return f"{rng.choice(CASES)} {rng.choice(RULINGS)}"
+    if kind == "clinical_case" and rng.random() < 0.7:
+        return f"{{T}}. {' '.join(rng.sample(FINDINGS, 2))} {rng.choice(CLINICS)}"
+    if kind == "moral_judgement" and narrates(topic) and narrates(other):
+        return STORIES
+    if kind == "abstract_mathematics" and rng.random() < 0.4:
+        return CLAIMS
+    return rng.choice(FRAMES_OF.get(kind, FRAMES))
+
+
+def narrates(topic):
+    return topic.startswith("I ")
+
+
+def filled(text, topic, other):
+    return text.format(t=topic, u=other, T=topic[0].upper() + topic[1:], U=other[0].upper() + other[1:])
+
+
+def prompts(kind, rng):
+    """Each topic of the kind in two frames, then twice with options."""
+    topics = TERMS[kind]
+    for topic in topics:
+        for bare in rng.sample(FRAMES_OF.get(kind, FRAMES), 2):
+            yield filled(bare, topic, topic)
+        alike = [t for t in topics if t != topic and narrates(t) == narrates(topic)]
+        for _ in range(2):
+            other = rng.choice(alike)
+            question = filled(frame(kind, topic, other, rng), topic, other)
+            yield question + "".join(f"\n{letter}. {option}" for letter, option in zip(string.ascii_uppercase, options(kind, alike, rng)))
 
 
 def rows():
     """Rows in the form of everyday.rows()."""
-    out = []
-    for kind, (domain, small, large) in KINDS.items():
-        for frame, term in itertools.product(FRAMES_OF.get(kind, FRAMES), TERMS[kind]):
-            prompt = frame.format(t=term, T=term[0].upper() + term[1:])
-            out.append({"prompt": prompt, "source": f"exam/{kind}", "domain": domain, "p_small": small, "p_large": large, "tokens": LENGTH})
-    return out
+    rng = random.Random(SEED)
+    return [{"prompt": prompt, "source": f"exam/{kind}", "domain": domain, "p_small": small, "p_large": large, "tokens": LENGTH}
+            for kind, (domain, small, large) in KINDS.items() for prompt in prompts(kind, rng)]

@@ -72,6 +72,9 @@ pub(crate) struct Counts {
     scripts: [u32; 7],
     last: char,
     before: char,
+    /// Of the gap being read: how often the line breaks, and whether spaces follow the last break.
+    breaks: u32,
+    indented: bool,
 }
 
 impl Counts {
@@ -95,6 +98,9 @@ impl Counts {
         if c.is_whitespace() {
             return self.gap(c);
         }
+        if self.last == '\n' {
+            self.begin_line(c);
+        }
         self.shown += 1;
         if c.is_ascii() {
             self.ascii(c)
@@ -106,15 +112,28 @@ impl Counts {
 
     /// A run of white space is one gap, whatever it is made of; it breaks the line if any of it does.
     fn gap(&mut self, c: char) {
-        let gap = if c == '\n' { '\n' } else { ' ' };
         if !self.last.is_whitespace() {
-            (self.before, self.last) = (self.last, gap);
-        } else if gap == '\n' && self.last != '\n' {
-            self.last = gap;
-        } else {
-            return;
+            (self.before, self.last) = (self.last, ' ');
+            self.breaks = 0;
         }
-        self.lines += u32::from(gap == '\n');
+        self.indented = c != '\n';
+        if c == '\n' {
+            self.last = '\n';
+            self.breaks += 1;
+        }
+    }
+
+    /// A line begins, unless a sentence only goes on: many programs wrap text at some width.
+    fn begin_line(&mut self, first: char) {
+        let wrapped = self.breaks == 1
+            && !self.indented
+            && first.is_lowercase()
+            && (self.before.is_alphanumeric() || self.before == ',');
+        if wrapped {
+            self.last = ' ';
+        } else {
+            self.lines += 1;
+        }
     }
 
     fn ascii(&mut self, c: char) {
@@ -218,5 +237,34 @@ impl Counts {
             log(self.items),
             log(self.money),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Counts;
+
+    fn lines(text: &str) -> u32 {
+        let mut counts = Counts::default();
+        text.chars().for_each(|c| counts.char(c));
+        counts.lines
+    }
+
+    #[test]
+    fn a_wrapped_sentence_is_one_line() {
+        assert_eq!(lines("Name the largest city\nof each country in\nalphabetical order,\nplease."), 0);
+    }
+
+    #[test]
+    fn what_begins_anew_is_a_line() {
+        for (text, count) in [
+            ("First line.\nsecond line", 1),
+            ("Choose one:\nred\n\ngreen", 2),
+            ("Options\nA. one\nB. two", 2),
+            ("def f(x):\n    y = x\n    return y", 2),
+            ("a list\n- of one", 1),
+        ] {
+            assert_eq!(lines(text), count, "{text}");
+        }
     }
 }
