@@ -17,6 +17,7 @@ use crate::leases::Leases;
 use crate::ledger::{Ledger, LedgerError, now_ms};
 use crate::metrics::{BudgetGauge, Metrics};
 use crate::stick::Sticks;
+use crate::tokens::TokenRatio;
 use crate::upstream::Upstream;
 
 /// Bounds on what is taken in.
@@ -41,6 +42,8 @@ pub struct App {
     pub catalog: Catalog,
     /// The engine of each model, in the catalogue's order.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// What each model's tokenizer makes of a prompt, likewise.
+    pub token_ratios: Vec<TokenRatio>,
     /// The classifier.
     pub scorer: Scorer,
     /// Policies in force.
@@ -114,6 +117,7 @@ impl App {
         let app = Arc::new(App {
             price_version: price_version(&models),
             catalog: Catalog::new(models),
+            token_ratios: upstreams.iter().map(|_| TokenRatio::default()).collect(),
             upstreams,
             scorer: parts.scorer,
             budgets: parts.budgets,
@@ -155,7 +159,8 @@ impl App {
     /// How every model's engine is doing, in the catalogue's order.
     #[must_use]
     pub fn live(&self) -> Vec<Live> {
-        self.upstreams.iter().map(|upstream| upstream.live()).collect()
+        let each = self.upstreams.iter().zip(&self.token_ratios);
+        each.map(|(upstream, ratio)| Live { token_ratio: ratio.get(), ..upstream.live() }).collect()
     }
 
     /// Takes no more requests from now on.

@@ -55,6 +55,10 @@ pub struct Booking {
     transcript: Option<Box<Transcript>>,
     /// Where the time goes.
     pub watch: Stopwatch,
+    /// Prompt tokens, as expected before any tokenizer saw the prompt.
+    expected_tokens: u64,
+    /// Whether all of the prompt is text, so that they can be compared with what the engine reports.
+    all_text: bool,
     /// What is charged if the client goes away now.
     produced: Usage,
 }
@@ -108,8 +112,10 @@ impl Booking {
             baseline: decision.baseline,
             transcript: None,
             watch: Stopwatch::new(call.began),
+            expected_tokens: plan.prompt_tokens,
+            all_text: chat.images == 0,
             produced: Usage {
-                prompt_tokens: plan.prompt_tokens,
+                prompt_tokens: app.token_ratios[serving].of(plan.prompt_tokens),
                 service_tier: chat.service_tier,
                 ..Usage::default()
             },
@@ -190,6 +196,7 @@ impl Booking {
         let model = &self.app.catalog.models()[place];
         self.receipt.model.clone_from(&model.name);
         self.receipt.engine.clone_from(&model.engine);
+        self.produced.prompt_tokens = self.app.token_ratios[place].of(self.expected_tokens);
     }
 
     /// Nothing came of what was sent. Where it may have cost something, that is `estimate`, or for a model paid
@@ -296,6 +303,9 @@ impl Booking {
     /// Completes the receipt, ends the hold, counts. `None` if that was done before.
     fn close(&mut self, outcome: Outcome) -> Option<End> {
         let hold = self.hold.take()?;
+        if self.all_text && !outcome.estimated {
+            self.app.token_ratios[self.serving].learn(self.expected_tokens, outcome.usage.prompt_tokens);
+        }
         let priced = self.price(outcome.usage);
         let receipt = &mut self.receipt;
         receipt.usage = priced.usage;

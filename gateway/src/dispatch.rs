@@ -81,8 +81,14 @@ pub struct Begun {
 pub async fn send(route: &Route<'_>, body: &Bytes, booking: &mut Booking, id: &str) -> Result<Answer, Fault> {
     let mut told: Option<String> = None;
     let mut last = None;
+    // The largest context that the prompt has turned out not to fit.
+    let mut too_small = 0;
     for (rank, &place) in route.decision.ranked.iter().enumerate() {
         let upstream = &route.app.upstreams[place];
+        let context = route.app.catalog.models()[place].context;
+        if context <= too_small {
+            continue;
+        }
         if rank > 0
             && let Err(fault) = booking.move_to(place, route.plan.worst_cost(route.decision, place)).await
         {
@@ -104,6 +110,9 @@ pub async fn send(route: &Route<'_>, body: &Bytes, booking: &mut Booking, id: &s
                 let model = &route.decision.verdicts[place].model;
                 tracing::warn!(model, engine = upstream.name(), error = %failure, "trying the next candidate");
                 route.app.metrics.fell_back(failure.reason());
+                if matches!(failure, Failure::TooLong { .. }) {
+                    too_small = context;
+                }
                 told.get_or_insert_with(|| format!("{model} failed ({})", failure.reason()));
                 last = Some(Fault::Upstream(failure));
             }

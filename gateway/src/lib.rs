@@ -50,4 +50,5 @@ pub mod replay;
 pub mod retention;
 pub mod serve;
 pub mod telemetry;
+pub mod tokens;
 pub mod warnings;

@@ -302,6 +302,9 @@ impl Upstream {
             _ if failure::is_overload(&body) => Failure::Busy { engine },
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
                 let (message, param) = failure::words_of(&body);
+                if failure::is_too_long(&body) {
+                    return Failure::TooLong { engine, message, param };
+                }
                 Failure::Refused { engine, status, message, param }
             }
             _ => Failure::Status { engine, status },

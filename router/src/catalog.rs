@@ -6,6 +6,7 @@
 use tollgate_policies::Price;
 
 use crate::ability::Ability;
+use crate::decision::Needs;
 
 /// What a model can be asked for beside plain text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +85,16 @@ pub struct Live {
     pub slots: u32,
     /// Until it is ready for the first request, milliseconds; above 0 where it is started by that request.
     pub ready_ms: u64,
+    /// Prompt tokens that its tokenizer has made of one that was expected; 1 = not measured yet.
+    pub token_ratio: f64,
+}
+
+impl Live {
+    /// The needs as this model's tokenizer counts them. What is expected stays below what is certain.
+    pub(crate) fn counted<'n>(&self, needs: &Needs<'n>) -> Needs<'n> {
+        let tokens = (needs.prompt_tokens as f64 * self.token_ratio).ceil() as u64;
+        Needs { prompt_tokens: tokens.min(needs.prompt_tokens.max(needs.prompt_tokens_upper)), ..*needs }
+    }
 }
 
 impl Default for Live {
@@ -96,6 +107,7 @@ impl Default for Live {
             prompt_tokens_per_second: 0.0,
             slots: 1,
             ready_ms: 0,
+            token_ratio: 1.0,
         }
     }
 }

@@ -113,19 +113,20 @@ struct Weighing<'a> {
 
 impl Weighing<'_> {
     fn weigh(&self, model: &Model, live: &Live) -> (Verdict, Option<RefusalKind>) {
-        let pace = Pace::of(live, self.needs.prompt_tokens, &self.length);
-        let window = model.context.saturating_sub(self.needs.prompt_tokens).max(1);
-        let wanted = self.needs.max_tokens.unwrap_or(DEFAULT_MAX_OUTPUT).clamp(1, window);
-        let admitted = self.admit(model, live, &pace, wanted);
+        let needs = &live.counted(self.needs);
+        let pace = Pace::of(live, needs.prompt_tokens, &self.length);
+        let window = model.context.saturating_sub(needs.prompt_tokens).max(1);
+        let wanted = needs.max_tokens.unwrap_or(DEFAULT_MAX_OUTPUT).clamp(1, window);
+        let admitted = self.admit((model, needs, live), &pace, wanted);
         let output_cap = *admitted.as_ref().unwrap_or(&wanted);
         let output_tokens = self.length.expected(output_cap);
-        let cost = objective::expected_cost(model, self.needs, &pace, output_tokens);
+        let cost = objective::expected_cost(model, needs, &pace, output_tokens);
         let p_good = objective::p_good(
             self.score.p_small,
             self.score.p_large,
             model.ability.in_domain(self.score.domain),
         );
-        let p_late = pace.p_late(self.needs.deadline_ms, &self.length, output_cap);
+        let p_late = pace.p_late(needs.deadline_ms, &self.length, output_cap);
         let counted = objective::counted_quality(p_good, self.asked);
         let utility = objective::utility(counted, cost, p_late, self.price_of_money, self.latency_weight);
         let objection = admitted.err();
@@ -134,7 +135,7 @@ impl Weighing<'_> {
             model: model.name.clone(),
             p_good,
             cost,
-            worst_cost: objective::worst_cost(model, self.needs, live, &self.length, output_cap),
+            worst_cost: objective::worst_cost(model, needs, live, &self.length, output_cap),
             output_cap,
             p_late,
             latency_ms: pace.latency_ms(output_tokens),
@@ -145,12 +146,17 @@ impl Weighing<'_> {
     }
 
     /// All filters; the answer is the largest output that window and money allow.
-    fn admit(&self, model: &Model, live: &Live, pace: &Pace, wanted: u64) -> Result<u64, Objection> {
-        filter::suits(model, live, self.needs, &self.rule)?;
-        filter::in_time(pace, self.needs)?;
-        let candidate = (model, self.needs, live, &self.length);
-        let own = (self.needs.max_cost, RefusalKind::MaxCost, "the request's limit");
-        let shared = (self.needs.affordable, RefusalKind::Budget, "what the budget has left");
+    fn admit(
+        &self,
+        (model, needs, live): (&Model, &Needs<'_>, &Live),
+        pace: &Pace,
+        wanted: u64,
+    ) -> Result<u64, Objection> {
+        filter::suits(model, live, needs, &self.rule)?;
+        filter::in_time(pace, needs)?;
+        let candidate = (model, needs, live, &self.length);
+        let own = (needs.max_cost, RefusalKind::MaxCost, "the request's limit");
+        let shared = (needs.affordable, RefusalKind::Budget, "what the budget has left");
         let cap = filter::affordable_cap(own, wanted, candidate)?;
         filter::affordable_cap(shared, cap, candidate)
     }

@@ -16,6 +16,7 @@ mod escalate;
 mod harness;
 mod keys;
 mod learn;
+mod length;
 mod observe;
 mod overlap;
 mod pacing;

@@ -67,6 +67,16 @@ pub enum Failure {
         /// The field that it names.
         param: Option<String>,
     },
+    /// The prompt does not fit the model's context.
+    #[error("{message}")]
+    TooLong {
+        /// The engine.
+        engine: String,
+        /// Its words.
+        message: String,
+        /// The field that it names.
+        param: Option<String>,
+    },
     /// What came is no answer.
     #[error("the engine {engine:?} sent something that is not an answer")]
     Garbled {
@@ -76,7 +86,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether another model may be tried: not when the request itself was refused.
+    /// Whether another model may be tried: not when the request itself was refused, save for a length that others may take.
     #[must_use]
     pub fn may_fall_back(&self) -> bool {
         !matches!(self, Failure::Refused { .. })
@@ -92,14 +102,21 @@ impl Failure {
             | Failure::NotReady { .. }
             | Failure::Busy { .. }
             | Failure::Status { .. }
-            | Failure::Refused { .. } => false,
+            | Failure::Refused { .. }
+            | Failure::TooLong { .. } => false,
         }
     }
 
     /// Whether it speaks against the engine's health.
     #[must_use]
     pub fn is_of_engine(&self) -> bool {
-        !matches!(self, Failure::Refused { .. } | Failure::Busy { .. } | Failure::NotReady { .. })
+        !matches!(
+            self,
+            Failure::Refused { .. }
+                | Failure::TooLong { .. }
+                | Failure::Busy { .. }
+                | Failure::NotReady { .. }
+        )
     }
 
     /// A bounded word for metrics and reasons.
@@ -113,6 +130,7 @@ impl Failure {
             Failure::Busy { .. } => "busy",
             Failure::Status { .. } => "status",
             Failure::Refused { .. } => "refused",
+            Failure::TooLong { .. } => "context_length",
             Failure::Garbled { .. } => "garbled",
         }
     }
@@ -130,11 +148,14 @@ impl Failure {
             Failure::Refused { status, .. } => {
                 (status.as_u16(), "invalid_request_error", "upstream_refused", Retry::Never)
             }
+            Failure::TooLong { .. } => (400, "invalid_request_error", TOO_LONG, Retry::Never),
             Failure::Garbled { .. } => (502, "server_error", "upstream_garbled", Retry::Unsaid),
         };
         let (param, origin) = match self {
             // The request is what was wrong, so it is the client's to mend and no failure of an engine.
-            Failure::Refused { param, .. } => (param.clone(), Origin::Client),
+            Failure::Refused { param, .. } | Failure::TooLong { param, .. } => {
+                (param.clone(), Origin::Client)
+            }
             _ => (None, Origin::Upstream),
         };
         Notice {
@@ -162,6 +183,22 @@ struct Said {
     /// Text with most, a number with some.
     #[serde(default)]
     code: Option<serde_json::Value>,
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+}
+
+/// OpenAI's code for a prompt that does not fit.
+const TOO_LONG: &str = "context_length_exceeded";
+
+/// Whether an error body says that the prompt does not fit: by OpenAI's code, llama-server's type, or vLLM's and SGLang's words.
+pub(super) fn is_too_long(body: &[u8]) -> bool {
+    let Ok(Envelope { error }) = serde_json::from_slice::<Envelope>(body) else { return false };
+    let code = error.code.as_ref().and_then(serde_json::Value::as_str);
+    let words = error.message.to_ascii_lowercase();
+    code == Some(TOO_LONG)
+        || error.kind.as_deref() == Some("exceed_context_size_error")
+        || words.contains("maximum context length")
+        || words.contains("longer than the model's context length")
 }
 
 /// The message of an OpenAI-style error body and the field it names, or a plain sentence where there is none.
@@ -192,6 +229,23 @@ mod tests {
         assert!(!is_overload(br#"{"error":{"message":"loading","code":"loading"}}"#));
         assert!(!is_overload(br#"{"error":{"message":"odd","code":503}}"#));
         assert!(!is_overload(b"<html>"));
+    }
+
+    #[test]
+    fn a_prompt_too_long_is_told_from_other_mistakes() {
+        for body in [
+            r#"{"error":{"message":"too long","code":"context_length_exceeded","param":"messages"}}"#,
+            r#"{"error":{"code":400,"message":"request (9 tokens) exceeds","type":"exceed_context_size_error","n_ctx":8}}"#,
+            r#"{"error":{"message":"This model's maximum context length is 16384 tokens. However, …","type":"BadRequestError","code":400}}"#,
+        ] {
+            assert!(is_too_long(body.as_bytes()), "{body}");
+        }
+        assert!(!is_too_long(br#"{"error":{"message":"`max_tokens` is too large","code":"invalid_value"}}"#));
+        assert!(!is_too_long(b"maximum context length"));
+        let (engine, message) = ("e".to_owned(), "too long".to_owned());
+        let failure = Failure::TooLong { engine, message, param: None };
+        assert!(failure.may_fall_back() && !failure.is_of_engine() && !failure.may_have_cost());
+        assert_eq!((failure.notice().status, failure.notice().code), (StatusCode::BAD_REQUEST, TOO_LONG));
     }
 
     #[test]

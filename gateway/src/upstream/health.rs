@@ -82,6 +82,7 @@ impl Upstream {
             prompt_tokens_per_second: stats.prompt_tokens_per_second,
             slots: stats.slots,
             ready_ms: u64::try_from(ready_in.as_millis()).unwrap_or(u64::MAX),
+            ..Live::default()
         }
     }
 

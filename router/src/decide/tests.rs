@@ -151,6 +151,26 @@ fn dear_money_moves_down_smoothly() {
 }
 
 #[test]
+fn each_model_counts_tokens_in_its_own_way() {
+    let needs = Needs { prompt_tokens: 1_000, prompt_tokens_upper: 3_000, ..Needs::default() };
+    let at = |ratio| {
+        let live = [Live { token_ratio: ratio, ..Live::default() }, Live::default(), Live::default()];
+        let made = decided(&Asker::default(), &live, &score(0.95, 0.97), &needs, 0.0).unwrap();
+        (made.verdicts[0].cost, made.verdicts[1].cost, made.verdicts[0].refused.clone())
+    };
+    let (plain, other, _) = at(1.0);
+    let (fewer, same, _) = at(0.5);
+    assert!(fewer < plain && same == other);
+    assert!(at(100.0).0 <= made_of(&needs), "never more than is certain");
+}
+
+/// What a prompt of the certain length costs the small model, and an answer as long as any.
+fn made_of(needs: &Needs<'_>) -> Usd {
+    let live = [Live::default(); 3];
+    decided(&Asker::default(), &live, &score(0.95, 0.97), needs, 0.0).unwrap().verdicts[0].worst_cost
+}
+
+#[test]
 fn every_filter_says_why() {
     let down = [Live { up: false, ..Live::default() }, Live::default(), Live::default()];
     let easy = score(0.95, 0.97);
