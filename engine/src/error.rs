@@ -34,6 +34,19 @@ pub enum EngineError {
         /// llama.cpp's own last words about it.
         reason: String,
     },
+    /// A file is no LoRA adapter, or not one of this model.
+    #[error(
+        "the adapter {name} ({}) cannot be used: {reason}; it must be a LoRA adapter as GGUF, made for this very model (llama.cpp's \
+         convert_lora_to_gguf.py makes one of a PEFT adapter)", path.display()
+    )]
+    AdapterRefused {
+        /// Its name.
+        name: String,
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The model loaded but no context could be made from it: most often too little memory.
     #[error(
         "no context of {tokens} tokens could be made: {reason}; try fewer --parallel or a smaller --context"

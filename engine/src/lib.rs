@@ -5,6 +5,7 @@
 //! `worker` is what runs inside it, [`models`] finds and makes the weights. Only this crate knows llama.cpp; without
 //! the `llama` feature the supervisor and the model files remain.
 
+pub mod adapters;
 pub mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;

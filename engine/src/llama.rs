@@ -4,17 +4,20 @@
 //! alone, so failures are paired with its last error lines ([`log`]). Loading and context creation write to shared
 //! state in C++ and are therefore serialised here.
 
+mod adapter;
 mod context;
 mod interrupt;
 mod loading;
 mod log;
 pub(crate) mod quantize;
 
+pub(crate) use adapter::{Applied, LoadedAdapter};
 pub(crate) use context::{Batch, Context, ContextOptions, DecodeFailure};
 pub(crate) use interrupt::Interrupt;
 pub(crate) use llama_cpp_2::token::LlamaToken as Token;
 
 use crate::EngineError;
+use crate::adapters::Adapter;
 use crate::loading::Loading;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
@@ -44,28 +47,36 @@ pub(crate) struct Model {
     ends: Vec<usize>,
     /// How contexts are made.
     loading: Loading,
+    adapters: Vec<LoadedAdapter>,
 }
 
 impl Model {
-    /// Loads a GGUF file, memory-mapped. Blocks for as long as the disk needs, or until `interrupt` is raised.
-    pub(crate) fn load(path: &Path, loading: &Loading, interrupt: &Interrupt) -> Result<Model, EngineError> {
+    /// Loads a GGUF file, memory-mapped, and its adapters, which are read whole. Blocks for as long as the disk needs, or
+    /// until `interrupt` is raised.
+    pub(crate) fn load(
+        path: &Path,
+        adapters: &[Adapter],
+        loading: &Loading,
+        interrupt: &Interrupt,
+    ) -> Result<Model, EngineError> {
         check_magic(path)?;
         let backend = backend()?;
         let _making = MAKING.lock();
         log::forget();
         let patterns = loading::patterns(loading)?;
         let params = loading::model_params(loading, &patterns, interrupt);
-        let weights = LlamaModel::load_from_file(backend, path, &params).map_err(|error| {
+        let mut weights = LlamaModel::load_from_file(backend, path, &params).map_err(|error| {
             if interrupt.raised() {
                 return EngineError::Interrupted;
             }
             let reason = log::last_errors().unwrap_or_else(|| error.to_string());
             EngineError::ModelRefused { path: path.to_owned(), reason }
         })?;
+        let adapters = adapter::load(&mut weights, adapters)?;
         let vocab = weights.vocab();
         let ends = (0..weights.n_vocab()).filter(|&token| vocab.is_eog(Token(token)));
         let ends = ends.filter_map(|token| usize::try_from(token).ok()).collect();
-        Ok(Model { weights, ends, loading: loading.clone() })
+        Ok(Model { weights, ends, loading: loading.clone(), adapters })
     }
 
     /// Makes a context in which sequences are decoded until `interrupt` is raised.
@@ -84,7 +95,12 @@ impl Model {
                 let reason = log::last_errors().unwrap_or_else(|| error.to_string());
                 EngineError::ContextRefused { tokens: options.cells(), reason }
             })?;
-        Ok(Context::new(made, interrupt.clone()))
+        Ok(Context::new(made, &self.adapters, interrupt.clone()))
+    }
+
+    /// The adapters loaded with it, in the order they were given.
+    pub(crate) fn adapters(&self) -> &[LoadedAdapter] {
+        &self.adapters
     }
 
     /// Text to tokens. Control tokens written in `text` become those tokens; no BOS or EOS is added.
@@ -182,7 +198,7 @@ impl Model {
 
 /// Whether llama.cpp takes the model at `path`.
 pub(crate) fn loads(path: &Path) -> Result<(), EngineError> {
-    Model::load(path, &Loading::default(), &Interrupt::default()).map(drop)
+    Model::load(path, &[], &Loading::default(), &Interrupt::default()).map(drop)
 }
 
 /// Tells a missing or foreign file apart from one that llama.cpp refuses.

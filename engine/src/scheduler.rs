@@ -1,6 +1,6 @@
 //! Runs many requests on one model at once. A thread of its own owns the llama.cpp context and computes in steps: each
 //! step writes one token of every running answer and reads a part of the prompts that wait (continuous batching with
-//! chunked reading).
+//! chunked reading). Where requests ask for different adapters, a step is of one adapter's requests, and they take turns.
 //!
 //! Invariants: the number of requests inside is bounded, further ones are refused at once; a request whose receiver is
 //! dropped frees its slot before the next step; the thread never waits for a client, because every request's channel
@@ -17,10 +17,13 @@ mod queue;
 mod slot;
 mod step;
 mod thread;
+mod turns;
+mod warm;
 
 pub(crate) use job::{Event, Failure, Finish, FinishReason, Job, Order, Usage};
 pub(crate) use thread::Thread;
 
+use crate::adapters::Adapter;
 use crate::llama::{ContextOptions, DecodeFailure, Interrupt, Model};
 use crate::loading::Loading;
 use crate::{EngineError, Stats};
@@ -50,6 +53,8 @@ pub(crate) struct SchedulerOptions {
     pub(crate) queue: usize,
     /// Tokens computed in one step at most.
     pub(crate) batch: u32,
+    /// Adapters that jobs may ask for.
+    pub(crate) adapters: Vec<Adapter>,
     /// How llama.cpp loads the model.
     pub(crate) loading: Loading,
     /// Tokens of an answer guessed at most from what was said before; 0 = none.
@@ -86,7 +91,7 @@ fn run_thread(
     (jobs, inbox): (mpsc::Sender<Message>, mpsc::Receiver<Message>),
     ready: oneshot::Sender<(Scheduler, Arc<Model>)>,
 ) -> Result<(), EngineError> {
-    let model = Arc::new(Model::load(&options.model, &options.loading, interrupt)?);
+    let model = Arc::new(Model::load(&options.model, &options.adapters, &options.loading, interrupt)?);
     let per_request = options.context.min(model.trained_context());
     if per_request < options.context {
         tracing::warn!(

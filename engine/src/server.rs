@@ -3,6 +3,7 @@
 //! It never computes: rendering and tokenising run on blocking threads, everything else in the scheduler. A request
 //! whose connection goes away is dropped by hyper at the next poll, which drops its events' receiver and so cancels it.
 
+mod adapter;
 mod answer;
 mod choice;
 mod error;
@@ -13,7 +14,7 @@ mod stream;
 mod tokens;
 
 use crate::grammar::Grammars;
-use crate::llama::Model;
+use crate::llama::{LoadedAdapter, Model};
 use crate::scheduler::{Event, Order, Scheduler, Usage};
 use crate::template::ChatTemplate;
 use answer::{Heading, Kind};
@@ -110,16 +111,18 @@ impl Server {
                 Kind::Chat => ChatRequest::parse(&body)?,
                 Kind::Text => ChatRequest::parse_prompts(&body)?,
             };
+            let (adapter, name) = preparing.adapter(&request)?;
+            let heading = Heading::new(kind, name);
             let prepared = match kind {
-                Kind::Chat => vec![preparing.prepare(&request)?],
-                Kind::Text => preparing.prepare_prompts(&request)?,
+                Kind::Chat => vec![preparing.prepare(&request, adapter)?],
+                Kind::Text => preparing.prepare_prompts(&request, adapter)?,
             };
-            Ok::<_, ApiError>((request, prepared))
+            Ok::<_, ApiError>((request, prepared, heading))
         };
         let prepared = tokio::task::spawn_blocking(prepare).await;
-        let (request, prepared) = prepared.map_err(|error| ApiError::internal(error.to_string()))??;
+        let (request, prepared, heading) =
+            prepared.map_err(|error| ApiError::internal(error.to_string()))??;
         let mut tracks = service.submit(&request, &prepared, &order)?;
-        let heading = Heading::new(kind, &service.name);
         if !request.stream {
             return whole_answer(&heading, tracks).await;
         }
@@ -172,7 +175,14 @@ impl Service {
         });
         let model =
             json!({"id": self.name, "object": "model", "created": 0, "owned_by": "tollgate", "meta": meta});
-        json!({"object": "list", "data": [model]})
+        let adapter = |(id, loaded): (usize, &LoadedAdapter)| {
+            json!({
+                "id": loaded.name, "object": "model", "created": 0, "owned_by": "tollgate", "parent": self.name,
+                "meta": {"lora": {"id": id, "scale": loaded.scale}},
+            })
+        };
+        let adapters = self.model.adapters().iter().enumerate().map(adapter);
+        json!({"object": "list", "data": std::iter::once(model).chain(adapters).collect::<Vec<_>>()})
     }
 }
 

@@ -48,7 +48,7 @@ impl Speed {
 /// When the model cannot be loaded or computed with.
 pub fn tune(model: &Path, loading: &Loading) -> Result<Vec<Speed>, EngineError> {
     let interrupt = Interrupt::default();
-    let model = Model::load(model, loading, &interrupt)?;
+    let model = Model::load(model, &[], loading, &interrupt)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut contexts = Vec::new();
     for threads in counts(cores) {

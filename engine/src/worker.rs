@@ -114,6 +114,7 @@ fn scheduler_options(options: &WorkerOptions) -> SchedulerOptions {
         parallel: options.parallel,
         queue: options.queue as usize,
         batch: BATCH,
+        adapters: options.adapters.clone(),
         loading: options.loading.clone(),
         lookup: options.lookup,
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
+use tollgate_engine::adapters;
 use tollgate_engine::models::{self, ModelError};
 use tollgate_engine::supervisor::{Ceiling, CommandLine, Embedded, Engine as Worker, EngineSpec, Program};
 
@@ -27,7 +28,7 @@ pub struct Engines {
     pub upstreams: Vec<Arc<Upstream>>,
 }
 
-/// Looks at every model file.
+/// Looks at every model file, and for those of adapters.
 ///
 /// # Errors
 /// [`ServeError::Model`] for a file that is not there, or if no engine has a file that can be used.
@@ -35,6 +36,9 @@ pub fn check(config: &Config) -> Result<(), ServeError> {
     let mut unusable = Vec::new();
     for engine in &config.engines {
         let EngineKind::Embedded(embedded) = &engine.kind else { continue };
+        if let Some(absent) = embedded.adapters.iter().find(|adapter| !adapter.path.is_file()) {
+            return Err(ModelError::NoSuchFile { path: absent.path.clone() }.into());
+        }
         match models::inspect(&models::resolve(&embedded.model)?) {
             Ok(facts) if !facts.chat_template => tracing::warn!(
                 engine = engine.name,
@@ -150,8 +154,9 @@ fn spec(config: &Config, engine: &Engine) -> Result<Option<EngineSpec>, ServeErr
     let (program, files, needed) = match &engine.kind {
         EngineKind::Embedded(embedded) => {
             let (program, needed) = worker(embedded)?;
-            let file = program.model.clone();
-            (Program::Embedded(program), vec![file], needed)
+            let adapters = program.adapters.iter().map(|adapter| adapter.path.clone());
+            let files: Vec<PathBuf> = std::iter::once(program.model.clone()).chain(adapters).collect();
+            (Program::Embedded(program), files, needed)
         }
         EngineKind::Command(command) => {
             // An argument that names a file is most likely the model.
@@ -182,10 +187,11 @@ fn worker(embedded: &EmbeddedEngine) -> Result<(Embedded, u64), ServeError> {
         threads: embedded.threads,
         context: embedded.context,
         parallel: embedded.parallel,
+        adapters: embedded.adapters.clone(),
         loading: embedded.loading.clone(),
     };
     // Of a file that cannot be read nothing will be loaded.
-    Ok((program, needed.unwrap_or_default()))
+    Ok((program, needed.unwrap_or_default().saturating_add(adapters::bytes(&embedded.adapters))))
 }
 
 fn command_line(command: &CommandEngine) -> Result<CommandLine, ServeError> {

@@ -1,6 +1,7 @@
 //! The integration tests, one module a topic, all in one binary so that they link once.
 #![expect(clippy::panic, reason = "a test reports a failed expectation by panicking")]
 
+mod adapters;
 mod budget;
 mod calibrate;
 mod chaos;

@@ -1,6 +1,6 @@
 //! A decoding context: the KV memory of several sequences, batches of tokens, and the logits they give.
 
-use super::{Interrupt, Token};
+use super::{Applied, Interrupt, LoadedAdapter, Token};
 use llama_cpp_2::DecodeError;
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
@@ -63,14 +63,22 @@ const ABORTED: i32 = 2;
 /// The context. Used by one thread.
 #[derive(Debug)]
 pub(crate) struct Context<'model> {
-    inner: LlamaContext<'model>,
+    pub(super) inner: LlamaContext<'model>,
+    /// The model's adapters.
+    pub(super) adapters: &'model [LoadedAdapter],
+    /// Which of them batches are computed with.
+    pub(super) applied: Option<Applied>,
     /// llama.cpp has its address: it goes after the context (fields are dropped in this order).
     _interrupt: Interrupt,
 }
 
 impl<'model> Context<'model> {
-    pub(super) fn new(inner: LlamaContext<'model>, interrupt: Interrupt) -> Self {
-        Self { inner, _interrupt: interrupt }
+    pub(super) fn new(
+        inner: LlamaContext<'model>,
+        adapters: &'model [LoadedAdapter],
+        interrupt: Interrupt,
+    ) -> Self {
+        Self { inner, adapters, applied: None, _interrupt: interrupt }
     }
 
     /// Computes a batch; the logits asked for in it can then be read.

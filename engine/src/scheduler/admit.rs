@@ -5,7 +5,7 @@
 //! followers, so whoever is waited for is reading, or has ended and is waited for no more.
 
 use super::plan::Reader;
-use super::prefix::{Source, Start, best_held, best_reading, least_copied, place};
+use super::prefix::{Source, Start, Wanted, best_held, best_reading, least_copied, place};
 use super::step::Stepper;
 use crate::llama::Token;
 
@@ -16,8 +16,10 @@ impl Stepper<'_> {
         let least = least_copied(self.board.context());
         while let Some(next) = self.waiting.next() {
             let prompt = if next.job.reuse { &next.job.prompt[..] } else { &[] };
-            let Some(placement) = place(&self.slots, prompt, can_rewind, least) else { return };
+            let wanted = Wanted { prompt, adapter: next.job.adapter };
+            let Some(placement) = place(&self.slots, wanted, can_rewind, least) else { return };
             let Some(submitted) = self.waiting.pop() else { return };
+            self.slots[placement.slot].adapt(submitted.job.adapter, &mut self.context);
             if let Start::Copy(source) = placement.start {
                 self.copy(
                     placement.slot,
@@ -36,25 +38,25 @@ impl Stepper<'_> {
     pub(super) fn follow(&mut self) {
         let least = least_copied(self.board.context());
         for place in 0..self.slots.len() {
-            let Some((source, prompt)) = self.slots[place].follows() else { continue };
+            let Some((source, wanted)) = self.slots[place].follows() else { continue };
             let leader = &self.slots[source.slot];
-            let held = leader.reusable(prompt, true);
+            let held = leader.reusable(wanted, true);
             let reads_on = leader.last_used == source.admission && leader.unread() > 0;
             if reads_on && held < source.tokens {
                 continue;
             }
-            let own = self.slots[place].reusable(prompt, true);
-            let from = best_held(&self.slots, prompt)
+            let own = self.slots[place].reusable(wanted, true);
+            let from = best_held(&self.slots, wanted)
                 .filter(|from| from.slot != place && from.tokens >= own + least);
             let now = from.map_or(own, |from| from.tokens);
             // Its leader is gone before it had read enough; another may be on the same way.
-            if let Some(other) = best_reading(&self.slots, prompt).filter(|other| other.tokens >= now + least)
+            if let Some(other) = best_reading(&self.slots, wanted).filter(|other| other.tokens >= now + least)
             {
                 self.slots[place].follow(other);
                 continue;
             }
             if let Some(from) = from {
-                let first = prompt[..from.tokens].to_vec();
+                let first = wanted.prompt[..from.tokens].to_vec();
                 self.copy(place, from, &first);
             }
             self.slots[place].stop_following(now, &mut self.context);
@@ -76,7 +78,7 @@ impl Stepper<'_> {
         let of_this =
             followers.filter(|(source, _)| source.slot == place && source.admission == slot.last_used);
         // A follower can write once the common part is read, and then its own rest.
-        let soonest = of_this.map(|(_, prompt)| prompt.len().saturating_sub(slot.held.len())).min();
+        let soonest = of_this.map(|(_, wanted)| wanted.prompt.len().saturating_sub(slot.held.len())).min();
         Reader { left, urgency: soonest.map_or(left, |soonest| soonest.min(left)), admission: slot.last_used }
     }
 }

@@ -1,7 +1,8 @@
 //! What the server hands to the scheduler, and what comes back while the answer is written.
 
+use super::prefix::Wanted;
 use crate::grammar::Grammar;
-use crate::llama::{DecodeFailure, Token};
+use crate::llama::{Applied, DecodeFailure, Token};
 use crate::logprobs::Likelihood;
 use crate::sample::{Sampling, Unpickable};
 use std::time::Instant;
@@ -12,6 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 pub(crate) struct Job {
     /// The whole prompt, at least one token and shorter than the context.
     pub(crate) prompt: Vec<Token>,
+    /// The adapter it is computed with; `None` = the bare model.
+    pub(crate) adapter: Option<Applied>,
     /// Tokens to write at most; at least one, and prompt and answer fit the context together.
     pub(crate) max_tokens: usize,
     /// How tokens are picked.
@@ -28,6 +31,13 @@ pub(crate) struct Job {
     pub(crate) reuse: bool,
     /// Whether to say how likely each token was, and so many alternatives.
     pub(crate) logprobs: Option<usize>,
+}
+
+impl Job {
+    /// What it would begin with.
+    pub(super) fn wanted(&self) -> Wanted<'_> {
+        Wanted { prompt: &self.prompt, adapter: self.adapter }
+    }
 }
 
 /// What the order of waiting jobs goes by. Whoever asks says so himself: it decides nothing else.

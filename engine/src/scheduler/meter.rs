@@ -29,14 +29,26 @@ pub(super) struct Meter {
     pub(super) service_seconds: f64,
     /// Seconds a token of an answer costs where nothing else is computed: writers share the weights that are read.
     token_seconds: f64,
+    /// Seconds since an answer was last written for, where answers wait.
+    stalled: f64,
 }
 
 impl Meter {
-    /// Notes a step that read `read` prompt tokens (and guesses) and wrote `written` tokens in all for `writers` answers.
-    pub(super) fn step(&mut self, read: usize, writers: usize, written: usize, took: Duration) {
+    /// Notes a step that read `read` prompt tokens (and guesses) and wrote `written` tokens in all for `writers` answers, while
+    /// so many others waited for their adapter's turn.
+    pub(super) fn step(
+        &mut self,
+        read: usize,
+        (writers, waiting): (usize, usize),
+        written: usize,
+        took: Duration,
+    ) {
         let seconds = took.as_secs_f64().max(1e-6);
-        if writers > 0 {
-            average(&mut self.written_per_second, written as f64 / writers as f64 / seconds);
+        if writers == 0 {
+            self.stalled = if waiting > 0 { self.stalled + seconds } else { 0.0 };
+        } else {
+            let each = written as f64 / (writers + waiting) as f64;
+            average(&mut self.written_per_second, each / (seconds + std::mem::take(&mut self.stalled)));
             if read == 0 {
                 average(&mut self.token_seconds, seconds / writers as f64);
             }
@@ -88,23 +100,42 @@ mod tests {
     #[test]
     fn speeds_follow_what_is_measured() {
         let mut meter = Meter::default();
-        meter.step(100, 0, 0, Duration::from_millis(200));
-        meter.step(0, 2, 2, Duration::from_millis(20));
+        meter.step(100, (0, 0), 0, Duration::from_millis(200));
+        meter.step(0, (2, 0), 2, Duration::from_millis(20));
         assert!((meter.read_per_second - 500.0).abs() < 1e-6);
         assert!((meter.written_per_second - 50.0).abs() < 1e-6);
         for _ in 0..100 {
-            meter.step(4, 1, 1, Duration::from_millis(40));
+            meter.step(4, (1, 0), 1, Duration::from_millis(40));
         }
         assert!((meter.read_per_second - 500.0).abs() < 1e-6, "few tokens say nothing");
         assert!((meter.written_per_second - 25.0).abs() < 0.1);
     }
 
     #[test]
+    fn an_answer_is_as_fast_as_its_adapters_turns_let_it_be() {
+        let mut meter = Meter::default();
+        for _ in 0..100 {
+            meter.step(0, (1, 1), 1, Duration::from_millis(20));
+        }
+        assert!((meter.written_per_second - 25.0).abs() < 1e-6, "each gets every other step");
+        let mut meter = Meter::default();
+        for _ in 0..100 {
+            meter.step(50, (0, 1), 0, Duration::from_millis(80));
+            meter.step(0, (1, 0), 1, Duration::from_millis(20));
+        }
+        assert!(
+            (meter.written_per_second - 10.0).abs() < 1e-6,
+            "another adapter's prompt is read in between"
+        );
+        assert!((meter.token_seconds - 0.02).abs() < 1e-9, "which is no part of what a token costs");
+    }
+
+    #[test]
     fn time_is_shared_by_what_each_token_costs_apart() {
         let mut meter = Meter::default();
         assert_eq!(meter.token_shares(1, 3), (0.25, 0.25), "until measured, evenly");
-        meter.step(100, 0, 0, Duration::from_secs(1));
-        meter.step(0, 2, 2, Duration::from_millis(80));
+        meter.step(100, (0, 0), 0, Duration::from_secs(1));
+        meter.step(0, (2, 0), 2, Duration::from_millis(80));
         let (write, read) = meter.token_shares(2, 32);
         assert!((write / read - 4.0).abs() < 1e-9, "40 ms against 10 ms");
         assert!((write * 2.0 + read * 32.0 - 1.0).abs() < 1e-9, "nothing is lost");
@@ -116,13 +147,13 @@ mod tests {
         assert_eq!(meter.reading_room(0, 1, 512), LEAST_READ_ALONE);
         assert_eq!(meter.reading_room(1, 1, 512), LEAST_READ);
         assert_eq!(meter.reading_room(0, 1, 64), 64, "never more than a batch");
-        meter.step(1000, 0, 0, Duration::from_secs(1));
+        meter.step(1000, (0, 0), 0, Duration::from_secs(1));
         assert_eq!(meter.reading_room(0, 1, 512), 384);
         assert_eq!(meter.reading_room(1, 1, 512), 96);
         assert_eq!(meter.reading_room(3, 5, 512), 384, "more wait than are answered");
-        meter.step(0, 8, 8, Duration::from_millis(240));
+        meter.step(0, (8, 0), 8, Duration::from_millis(240));
         assert_eq!(meter.reading_room(8, 1, 512), 224, "as long as writing takes");
-        meter.step(224, 8, 8, Duration::from_millis(464));
+        meter.step(224, (8, 0), 8, Duration::from_millis(464));
         assert!((meter.read_per_second - 1000.0).abs() < 1.0, "what was written meanwhile does not count");
         meter.read_per_second = 1e6;
         assert_eq!(meter.reading_room(1, 1, 512), 512);

@@ -100,6 +100,7 @@ mod tests {
     fn request(caller: &str, mark: usize, deadline: Option<Instant>) -> (Submitted, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(4);
         let job = Job {
+            adapter: None,
             call_marks: false,
             grammar: None,
             prompt: vec![Token(0); mark],

@@ -3,8 +3,8 @@
 use super::job::{Event, Failure, Finish, FinishReason, Submitted, Usage};
 use super::lookup::{Pace, guess};
 use super::plan::common_prefix;
-use super::prefix::{Source, Start};
-use crate::llama::{Context, Model, Token};
+use super::prefix::{Source, Start, Wanted};
+use crate::llama::{Applied, Context, Model, Token};
 use crate::logprobs::Likelihood;
 use crate::sample::Sampler;
 use crate::text::AnswerText;
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Slot {
     pub(super) sequence: i32,
     pub(super) held: Vec<Token>,
+    /// What the cells were computed with, and what the request that uses them is: another adapter's cells serve nobody else.
+    pub(super) adapter: Option<Applied>,
     pub(super) run: Option<Run>,
     /// The number of the last admission to it; the slot with the lowest was used longest ago.
     pub(super) last_used: u64,
@@ -45,20 +47,31 @@ pub(super) struct Run {
 
 impl Slot {
     pub(super) fn new(sequence: i32) -> Self {
-        Self { sequence, held: Vec::new(), run: None, last_used: 0, prompt_tokens: 0 }
+        Self { sequence, held: Vec::new(), adapter: None, run: None, last_used: 0, prompt_tokens: 0 }
     }
 
-    /// How much of `prompt` need not be read if it is given this slot. The last token is always read, for its logits.
-    pub(super) fn reusable(&self, prompt: &[Token], can_rewind: bool) -> usize {
-        let reusable = common_prefix(&self.held, prompt).min(prompt.len().saturating_sub(1));
+    /// How much of what is wanted need not be read if it is given this slot. The last token is always read, for its logits.
+    pub(super) fn reusable(&self, wanted: Wanted<'_>, can_rewind: bool) -> usize {
+        if self.adapter != wanted.adapter {
+            return 0;
+        }
+        let reusable = common_prefix(&self.held, wanted.prompt).min(wanted.prompt.len().saturating_sub(1));
         if can_rewind || reusable == self.held.len() { reusable } else { 0 }
     }
 
-    /// How much of `prompt` it will hold once it has read its own.
-    pub(super) fn will_hold(&self, prompt: &[Token]) -> usize {
-        let run = self.run.as_ref();
-        let common = run.map_or(0, |run| common_prefix(&run.submitted.job.prompt, prompt));
-        common.min(prompt.len().saturating_sub(1))
+    /// How much of what is wanted it will hold once it has read its own prompt.
+    pub(super) fn will_hold(&self, wanted: Wanted<'_>) -> usize {
+        let run = self.run.as_ref().filter(|_| self.adapter == wanted.adapter);
+        let common = run.map_or(0, |run| common_prefix(&run.submitted.job.prompt, wanted.prompt));
+        common.min(wanted.prompt.len().saturating_sub(1))
+    }
+
+    /// From now on its cells are computed with `adapter`; those of another are dropped.
+    pub(super) fn adapt(&mut self, adapter: Option<Applied>, context: &mut Context<'_>) {
+        if self.adapter != adapter {
+            self.keep(0, context);
+            self.adapter = adapter;
+        }
     }
 
     /// Begins a request that starts with the slot's own cells, as far as they are told to serve, or follows another
@@ -107,9 +120,9 @@ impl Slot {
     }
 
     /// The slot it waits for, and the prompt that it will go on with.
-    pub(super) fn follows(&self) -> Option<(Source, &[Token])> {
+    pub(super) fn follows(&self) -> Option<(Source, Wanted<'_>)> {
         let run = self.run.as_ref()?;
-        Some((run.follows?, &run.submitted.job.prompt))
+        Some((run.follows?, run.submitted.job.wanted()))
     }
 
     /// It waits for another slot than it did.

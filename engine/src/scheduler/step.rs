@@ -6,17 +6,14 @@ use super::meter::Meter;
 use super::plan::{Reader, shares};
 use super::queue::Queue;
 use super::slot::Slot;
-use crate::llama::{Batch, Context, DecodeFailure, Interrupt, Model, Token};
+use super::turns::Turns;
+use crate::llama::{Applied, Batch, Context, DecodeFailure, Interrupt, Model};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// So many broken steps in a row and the process is better started anew.
 const BROKEN_STEPS: u32 = 3;
-/// Prompt tokens of the warm-up, enough to measure the reading speed.
-const WARM_READ: usize = 64;
-/// Answer tokens of the warm-up.
-const WARM_WRITE: usize = 4;
 
 /// What the thread owns.
 pub(super) struct Stepper<'model> {
@@ -28,9 +25,10 @@ pub(super) struct Stepper<'model> {
     lookup: usize,
     pub(super) slots: Vec<Slot>,
     pub(super) waiting: Queue,
+    turns: Turns,
     inbox: mpsc::Receiver<Message>,
     interrupt: &'model Interrupt,
-    meter: Meter,
+    pub(super) meter: Meter,
     pub(super) board: Arc<Board>,
     pub(super) admissions: u64,
     broken: u32,
@@ -70,6 +68,7 @@ impl<'model> Stepper<'model> {
             lookup,
             slots: (0..).take(board.slots()).map(Slot::new).collect(),
             waiting: Queue::default(),
+            turns: Turns::default(),
             inbox,
             interrupt,
             meter: Meter::default(),
@@ -77,35 +76,6 @@ impl<'model> Stepper<'model> {
             admissions: 0,
             broken: 0,
         }
-    }
-
-    /// Computes a little so that the weights are in memory and the speeds are known before the first request.
-    pub(super) fn warm_up(&mut self) -> Result<(), DecodeFailure> {
-        let read = WARM_READ.min(self.batch_limit).min(self.board.context() / 2);
-        let token = |n: usize| Token(i32::try_from(n % self.model.vocabulary().max(1)).unwrap_or_default());
-        // The first pass brings the weights into memory; only the second is measured.
-        for measured in [false, true] {
-            self.context.clear();
-            self.batch.clear();
-            for position in 0..read {
-                self.batch.push(token(position), position, 0, position + 1 == read);
-            }
-            let began = Instant::now();
-            self.context.decode(&mut self.batch)?;
-            if measured {
-                self.meter.step(read, 0, 0, began.elapsed());
-            }
-        }
-        for position in read..read + WARM_WRITE {
-            self.batch.clear();
-            self.batch.push(token(position), position, 0, true);
-            let began = Instant::now();
-            self.context.decode(&mut self.batch)?;
-            self.meter.step(0, 1, 1, began.elapsed());
-        }
-        self.context.clear();
-        self.publish();
-        Ok(())
     }
 
     /// Runs until interrupted, or until the computation is beyond hope.
@@ -160,15 +130,22 @@ impl<'model> Stepper<'model> {
         }
     }
 
-    /// Computes one batch: the next token of every running answer, and a part of the prompts that are being read.
+    /// Computes one batch: the next token of every running answer, and a part of the prompts that are being read; of those
+    /// that ask for the adapter whose turn it is.
     fn step(&mut self) -> Result<(), DecodeFailure> {
-        let parts = self.fill_batch();
+        let computable = |slot: &&Slot| slot.pending().is_some() || slot.unread() > 0;
+        let wanted: Vec<_> = self.slots.iter().filter(computable).map(|slot| slot.adapter).collect();
+        let adapter = self.turns.next(&wanted);
+        let answers = self.slots.iter().filter(|slot| slot.pending().is_some()).count();
+        let parts = self.fill_batch(adapter, answers);
         if self.batch.len() == 0 {
             return Ok(());
         }
         let began = Instant::now();
+        self.context.apply(adapter)?;
         self.context.decode(&mut self.batch)?;
         let took = began.elapsed();
+        self.turns.took(took);
         let writers = parts.iter().filter(|part| part.writes).count();
         let read = self.batch.len() - writers;
         let (write_share, read_share) = self.meter.token_shares(writers, read);
@@ -180,7 +157,7 @@ impl<'model> Stepper<'model> {
             slot.computed(part.tokens - part.guesses(), took.mul_f64(share));
             written += self.write(&part);
         }
-        self.meter.step(read, writers, written, took);
+        self.meter.step(read, (writers, answers - writers), written, took);
         Ok(())
     }
 
@@ -204,12 +181,13 @@ impl<'model> Stepper<'model> {
         right
     }
 
-    fn fill_batch(&mut self) -> Vec<Part> {
+    /// Fills the batch with what `adapter` computes, while so many answers of all adapters are being written.
+    fn fill_batch(&mut self, adapter: Option<Applied>, answers: usize) -> Vec<Part> {
         self.batch.clear();
         let mut parts = Vec::new();
         let most = self.most_guesses();
         for (index, slot) in self.slots.iter_mut().enumerate() {
-            if let Some(token) = slot.pending() {
+            if let Some(token) = slot.pending().filter(|_| slot.adapter == adapter) {
                 let (position, sequence) = (slot.held.len(), slot.sequence);
                 let logits = self.batch.push(token, position, sequence, true);
                 let guesses = slot.guess(most.min(self.board.context().saturating_sub(position + 1)));
@@ -219,9 +197,11 @@ impl<'model> Stepper<'model> {
                 parts.push(Part { slot: index, tokens: 1 + guesses.len(), logits, writes: true });
             }
         }
-        let readers: Vec<usize> =
+        let mut readers: Vec<usize> =
             (0..self.slots.len()).filter(|&slot| self.slots[slot].unread() > 0).collect();
-        let room = self.meter.reading_room(parts.len(), readers.len(), self.batch_limit);
+        // Those whose turn it is not wait for this step as well.
+        let room = self.meter.reading_room(answers, readers.len(), self.batch_limit);
+        readers.retain(|&slot| self.slots[slot].adapter == adapter);
         let room = room.min(self.batch.room());
         let waits: Vec<Reader> = readers.iter().map(|&slot| self.reader(slot)).collect();
         for (reader, share) in readers.into_iter().zip(shares(&waits, room)) {
@@ -256,7 +236,7 @@ impl<'model> Stepper<'model> {
         self.context.clear();
     }
 
-    fn publish(&self) {
+    pub(super) fn publish(&self) {
         let running = self.slots.iter().filter(|slot| slot.run.is_some());
         let (active, cells) = running.fold((0, 0), |(n, cells), slot| (n + 1, cells + slot.held.len()));
         self.board.publish(active, cells, &self.meter);

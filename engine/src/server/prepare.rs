@@ -4,7 +4,7 @@ use super::Service;
 use super::error::ApiError;
 use super::request::{ChatRequest, Format, Prompt};
 use crate::grammar::{Grammar, Uncompilable};
-use crate::llama::Token;
+use crate::llama::{Applied, Token};
 use crate::scheduler::Job;
 use crate::template::Setting;
 use crate::tools::{Assembler, Choice, Forced, Syntax, Tools};
@@ -24,7 +24,11 @@ const THOUGHT: &str = "</think>";
 
 impl Service {
     /// Renders a request's prompt and turns it into a job. Blocks while it tokenises and compiles.
-    pub(super) fn prepare(&self, request: &ChatRequest) -> Result<Prepared, ApiError> {
+    pub(super) fn prepare(
+        &self,
+        request: &ChatRequest,
+        adapter: Option<Applied>,
+    ) -> Result<Prepared, ApiError> {
         let tools = &request.tools;
         let callable = tools.callable();
         let mut text = self.rendered(request)?;
@@ -52,7 +56,7 @@ impl Service {
         }
         let prompt = self.tokens(&text);
         let job = self.job(request, prompt, stops, grammar, callable)?;
-        Ok(Prepared { job, assembler, opening })
+        Ok(Prepared { job: Job { adapter, ..job }, assembler, opening })
     }
 
     /// A chat as the model's template writes it.
@@ -69,7 +73,11 @@ impl Service {
     }
 
     /// The same for bare prompts, which are continued as they are.
-    pub(super) fn prepare_prompts(&self, request: &ChatRequest) -> Result<Vec<Prepared>, ApiError> {
+    pub(super) fn prepare_prompts(
+        &self,
+        request: &ChatRequest,
+        adapter: Option<Applied>,
+    ) -> Result<Vec<Prepared>, ApiError> {
         let vocabulary = self.model.vocabulary();
         let prepare = |prompt: &Prompt| {
             let prompt = match prompt {
@@ -84,6 +92,7 @@ impl Service {
                 }
             };
             let job = self.job(request, prompt, request.stops.clone(), None, false)?;
+            let job = Job { adapter, ..job };
             Ok(Prepared { job, assembler: Assembler::plain(), opening: String::new() })
         };
         request.prompts.iter().map(prepare).collect()
@@ -109,6 +118,7 @@ impl Service {
         }
         Ok(Job {
             prompt,
+            adapter: None,
             max_tokens: request.max_tokens.map_or(room, |asked| asked.min(room)),
             sampling: request.sampling.clone(),
             grammar,

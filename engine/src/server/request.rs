@@ -3,6 +3,7 @@
 
 mod fields;
 mod format;
+mod lora;
 mod messages;
 mod prompts;
 mod sampling;
@@ -15,6 +16,7 @@ use crate::template::{Message, Turn};
 use crate::tools::Tools;
 use fields::Fields;
 pub(crate) use format::Format;
+pub(crate) use lora::Lora;
 pub(crate) use prompts::Prompt;
 use serde_json::{Map, Value};
 pub(crate) use tokens::TokensRequest;
@@ -25,6 +27,8 @@ const MOST_ANSWERS: i64 = 128;
 /// A checked request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ChatRequest {
+    pub(crate) model: Option<String>,
+    pub(crate) lora: Option<Lora>,
     /// The conversation; empty where bare prompts are to be continued.
     pub(crate) messages: Vec<Message>,
     /// Bare prompts to be continued (`/v1/completions`).
@@ -83,9 +87,10 @@ impl ChatRequest {
 
     /// What both kinds of request have.
     fn common(fields: &Fields<'_>) -> Result<ChatRequest, ApiError> {
-        fields.text("model")?;
         refuse_unsupported(fields)?;
         Ok(ChatRequest {
+            model: fields.text("model")?.map(str::to_owned),
+            lora: lora::parse(fields)?,
             messages: Vec::new(),
             prompts: Vec::new(),
             max_tokens: sampling::max_tokens(fields)?,
@@ -168,7 +173,6 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), ApiError> {
     for (name, what) in [
         ("audio", "Audio is"),
         ("grammar", "Grammars are"),
-        ("lora", "Adapters are"),
         ("prediction", "Predicted output is"),
         ("web_search_options", "Searching the web is"),
     ] {
@@ -267,7 +271,6 @@ mod tests {
             ("functions", json!([{}])),
             ("audio", json!({"voice": "a"})),
             ("grammar", json!("root ::= \"a\"")),
-            ("lora", json!([{"id": 0, "scale": 1}])),
             ("modalities", json!(["text", "audio"])),
         ];
         for (name, value) in cases {

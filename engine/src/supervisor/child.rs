@@ -1,6 +1,7 @@
 //! One process: its command line, its stdin as lifeline, and the last words on its stderr.
 
 use super::{Address, CommandLine, Embedded, EngineSpec, Program};
+use crate::adapters::Adapter;
 use std::collections::VecDeque;
 use std::io;
 use std::process::{ExitStatus, Stdio};
@@ -31,7 +32,7 @@ impl Worker {
     /// Starts the process, to answer at `address`.
     pub(super) fn spawn(spec: &EngineSpec, address: &Address) -> io::Result<Worker> {
         let (mut command, kept) = match &spec.program {
-            Program::Embedded(embedded) => (worker(embedded, address), false),
+            Program::Embedded(embedded) => (worker(&spec.name, embedded, address), false),
             Program::Command(line) => (keeper(line, address), true),
         };
         // Its own group: what a terminal sends to the gateway's must not end it before the requests have.
@@ -98,7 +99,7 @@ impl Worker {
 }
 
 /// The command line of a llama.cpp worker.
-fn worker(embedded: &Embedded, address: &Address) -> Command {
+fn worker(name: &str, embedded: &Embedded, address: &Address) -> Command {
     let listen = match address {
         Address::Unix(socket) => format!("unix:{}", socket.display()),
         Address::Tcp(address) => address.to_string(),
@@ -108,6 +109,9 @@ fn worker(embedded: &Embedded, address: &Address) -> Command {
     command.args(["--context", &embedded.context.to_string(), "--parallel", &embedded.parallel.to_string()]);
     if let Some(threads) = embedded.threads {
         command.args(["--threads", &threads.to_string()]);
+    }
+    if !embedded.adapters.is_empty() {
+        command.args(["--alias", name]).args(embedded.adapters.iter().flat_map(Adapter::arguments));
     }
     command.args(embedded.loading.arguments()).arg("--exit-with-stdin");
     wait_in_the_kernel(&mut command);

@@ -5,10 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::adapters::Adapter;
 use crate::loading::Loading;
 
 /// An engine to supervise.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EngineSpec {
     /// The engine's name in the configuration; also names its socket.
     pub name: String,
@@ -39,7 +40,7 @@ pub enum Start {
 }
 
 /// What is started.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Program {
     /// A llama.cpp worker: `tollgate engine` on a Unix socket.
     Embedded(Embedded),
@@ -48,7 +49,7 @@ pub enum Program {
 }
 
 /// A llama.cpp worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Embedded {
     /// The program to start: the `tollgate` binary itself.
     pub exe: PathBuf,
@@ -60,6 +61,8 @@ pub struct Embedded {
     pub context: u32,
     /// Requests worked on at once.
     pub parallel: u32,
+    /// LoRA adapters loaded with it; where there are any, the worker knows the bare model by the engine's name.
+    pub adapters: Vec<Adapter>,
     /// How llama.cpp loads it.
     pub loading: Loading,
 }

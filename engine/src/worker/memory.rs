@@ -3,6 +3,7 @@
 
 use super::WorkerOptions;
 use crate::EngineError;
+use crate::adapters;
 use crate::models::memory_needed;
 
 /// # Errors
@@ -11,6 +12,7 @@ pub(super) fn fits(options: &WorkerOptions) -> Result<(), EngineError> {
     // What goes to a GPU does not stay here, and what is wrong with the file llama.cpp tells better.
     let on_gpu = options.loading.gpu_layers.is_some_and(|layers| layers > 0);
     let needed = memory_needed(&options.model, options.context, options.parallel, &options.loading);
+    let needed = needed.map(|needed| needed.saturating_add(adapters::bytes(&options.adapters)));
     match (needed, there()) {
         (Ok(needed), Some(there)) if needed > there && !on_gpu => {
             Err(EngineError::TooBig { needed_mb: needed.div_ceil(1_000_000), there_mb: there / 1_000_000 })

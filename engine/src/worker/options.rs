@@ -1,6 +1,7 @@
 //! What a worker is told: the model, where to listen, and how much to do at once.
 
 use crate::EngineError;
+use crate::adapters::Adapter;
 use crate::loading::Loading;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -45,6 +46,8 @@ pub struct WorkerOptions {
     pub chat_template: Option<PathBuf>,
     /// How long running answers may go on after the order to stop.
     pub drain: Duration,
+    /// LoRA adapters that requests may ask for, loaded with the model.
+    pub adapters: Vec<Adapter>,
     /// How llama.cpp loads the model.
     pub loading: Loading,
     /// End when stdin closes. A supervisor holds the other end, so no worker outlives it.
@@ -65,6 +68,7 @@ impl WorkerOptions {
             alias: None,
             chat_template: None,
             drain: DEFAULT_DRAIN,
+            adapters: Vec::new(),
             loading: Loading::default(),
             exit_with_stdin: false,
         }
@@ -90,12 +94,39 @@ impl WorkerOptions {
         if self.context.checked_mul(self.parallel).is_none_or(|cells| i32::try_from(cells).is_err()) {
             return wrong("--context", self.context.into(), "context times parallel is beyond 2^31 tokens");
         }
+        self.check_adapters()?;
         if let Some(reason) = self.loading.contradiction() {
             return Err(EngineError::Option {
                 option: "--cache-type-v",
                 value: self.loading.cache_type_v.name().to_owned(),
                 reason,
             });
+        }
+        Ok(())
+    }
+
+    /// Every name means one thing.
+    fn check_adapters(&self) -> Result<(), EngineError> {
+        let wrong = |name: &str, reason| {
+            Err(EngineError::Option { option: "--lora", value: name.to_owned(), reason })
+        };
+        let own = self.name();
+        for (place, Adapter { name, scale, .. }) in self.adapters.iter().enumerate() {
+            if let Some(reason) = Adapter::misnamed(name) {
+                return wrong(name, reason);
+            }
+            if !Adapter::scales(*scale) {
+                return wrong(name, "its scale is beyond 100");
+            }
+            if *name == own {
+                return wrong(
+                    name,
+                    "the model itself has this name: give the adapter another, or the model an --alias",
+                );
+            }
+            if self.adapters[..place].iter().any(|earlier| earlier.name == *name) {
+                return wrong(name, "two adapters have this name");
+            }
         }
         Ok(())
     }
@@ -181,6 +212,12 @@ mod tests {
             assert!(message.starts_with(beginning), "{message}");
         }
         assert_eq!(good().name(), "a.b");
+        let adapters = |text: &str| text.split(' ').map(|each| each.parse().unwrap()).collect();
+        for (options, part) in [("a.b=x.gguf", "--alias"), ("x=x.gguf y=y.gguf x=z.gguf", "two adapters")] {
+            let message =
+                WorkerOptions { adapters: adapters(options), ..good() }.check().unwrap_err().to_string();
+            assert!(message.starts_with("--lora = ") && message.contains(part), "{message}");
+        }
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //!
 //! The same name gives the same bytes.
 
+#![allow(dead_code, reason = "each test program uses its own part")]
+
+pub(crate) mod lora;
+
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;

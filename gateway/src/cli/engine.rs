@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use tollgate_engine::adapters::Adapter;
 use tollgate_engine::loading::CacheType;
 
 use super::CliError;
@@ -36,6 +37,9 @@ pub(crate) struct Engine {
     /// A file with the chat template (Jinja) to use instead of the model's own.
     #[arg(long, env = "TOLLGATE_ENGINE_CHAT_TEMPLATE_FILE", value_name = "FILE")]
     chat_template_file: Option<std::path::PathBuf>,
+    /// A LoRA adapter (GGUF) that requests ask for by this name as their model; may be given several times.
+    #[arg(long, value_name = "NAME=FILE[:SCALE]")]
+    lora: Vec<Adapter>,
     #[command(flatten)]
     loading: LoadingArgs,
     /// Try the model with each number of threads, say which is best, and end.
@@ -108,6 +112,7 @@ impl Engine {
             alias: self.alias,
             chat_template: self.chat_template_file,
             drain: DEFAULT_DRAIN,
+            adapters: self.lora,
             loading: self.loading.loading(),
             exit_with_stdin: self.exit_with_stdin,
         };

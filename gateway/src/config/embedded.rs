@@ -116,6 +116,7 @@ fn of_demo(data_dir: std::path::PathBuf) -> Config {
             threads: None,
             context: CONTEXT,
             parallel: 4,
+            adapters: Vec::new(),
             loading: Loading::default(),
             managed: Managed::default(),
         }),

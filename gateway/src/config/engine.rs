@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tollgate_engine::adapters::Adapter;
 use tollgate_engine::loading::{CacheType, Loading};
 use tollgate_policies::Table;
 
+use super::adapters;
 use super::command::{self, CommandEngine, Managed, managed};
 use super::read::secret;
 use super::secret::SecretRef;
 
 /// One engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Engine {
     /// The name models refer to; also a metric label.
     pub name: String,
@@ -21,7 +23,7 @@ pub struct Engine {
 }
 
 /// What an engine is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum EngineKind {
     /// A llama.cpp worker that Tollgate starts and supervises.
     Embedded(EmbeddedEngine),
@@ -44,7 +46,7 @@ impl EngineKind {
 }
 
 /// `kind = "embedded"`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EmbeddedEngine {
     /// A known model's name, a path, or `hf:owner/repo/file.gguf`.
     pub model: String,
@@ -54,6 +56,8 @@ pub struct EmbeddedEngine {
     pub context: u32,
     /// Requests worked on at once.
     pub parallel: u32,
+    /// LoRA adapters loaded with it.
+    pub adapters: Vec<Adapter>,
     /// How llama.cpp loads it.
     pub loading: Loading,
     /// How its process is managed.
@@ -82,7 +86,8 @@ const KINDS: &[(&str, Word)] =
     &[("embedded", Word::Embedded), ("openai", Word::OpenAi), ("command", Word::Command)];
 
 /// Keys of any kind of engine.
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 23] = [
+    "adapters",
     "api_key",
     "base_url",
     "cache_type_k",
@@ -123,7 +128,7 @@ pub(super) fn engines(root: &Table<'_>, base: &Path, ceiling: bool) -> Vec<Engin
             }
         }
         let kind = match table.one_of("kind", KINDS) {
-            Some(Word::Embedded) => embedded(&table, base),
+            Some(Word::Embedded) => embedded(&table, name.as_deref(), base),
             Some(Word::OpenAi) => openai(&table),
             Some(Word::Command) => command::command(&table, ceiling).map(EngineKind::Command),
             None => {
@@ -142,17 +147,19 @@ pub(super) fn engines(root: &Table<'_>, base: &Path, ceiling: bool) -> Vec<Engin
     engines
 }
 
-fn embedded(table: &Table<'_>, base: &Path) -> Option<EngineKind> {
+fn embedded(table: &Table<'_>, name: Option<&str>, base: &Path) -> Option<EngineKind> {
     let threads = table.opt_integer("threads", 1..=1024).and_then(|count| usize::try_from(count).ok());
     let context = table.opt_integer("context", 64..=1_048_576).unwrap_or(4096);
     let parallel = table.opt_integer("parallel", 1..=256).unwrap_or(4);
     let (loading, managed) = (loading(table), managed(table));
+    let adapters = adapters::adapters(table, name, base);
     let model = table.string("model")?;
     Some(EngineKind::Embedded(EmbeddedEngine {
         model: beside(&model, base),
         threads,
         context: u32::try_from(context).unwrap_or(4096),
         parallel: u32::try_from(parallel).unwrap_or(4),
+        adapters,
         loading,
         managed,
     }))

@@ -4,6 +4,7 @@
 //! `embedded` is the configuration used where there is no file. Policies are read apart ([`policies`]), for they
 //! are reloaded while the gateway runs; of this file only the settings of engines are, at SIGHUP.
 
+mod adapters;
 mod calibration;
 mod command;
 mod embedded;

@@ -7,6 +7,8 @@ use tollgate_policies::document::Kind;
 use tollgate_policies::{Price, Table};
 use tollgate_router::{Ability, Capabilities, Catalog, DOMAINS, Model};
 
+use super::adapters;
+use super::engine::Engine;
 use super::price::{self, Listed, PriceList};
 
 /// Names with a meaning of their own as a request's `model`.
@@ -52,8 +54,12 @@ pub fn catalog(entries: &[ModelEntry], baseline: &str) -> Catalog {
     Catalog::new(entries.iter().map(model).collect())
 }
 
-/// Reads every `[[model]]`; `engines` are the names that exist. Problems go to the document.
-pub(super) fn models(root: &Table<'_>, engines: &[String], prices: &PriceList) -> Vec<ModelEntry> {
+/// Reads every `[[model]]`; `engines` are the names that exist, and those of them that are sound. Problems go to the document.
+pub(super) fn models(
+    root: &Table<'_>,
+    engines: (&[String], &[Engine]),
+    prices: &PriceList,
+) -> Vec<ModelEntry> {
     let mut names = BTreeSet::new();
     let mut models = Vec::new();
     for table in root.tables("model") {
@@ -66,7 +72,7 @@ pub(super) fn models(root: &Table<'_>, engines: &[String], prices: &PriceList) -
 
 fn entry(
     table: &Table<'_>,
-    (engines, prices): (&[String], &PriceList),
+    ((engines, sound), prices): ((&[String], &[Engine]), &PriceList),
     names: &mut BTreeSet<String>,
 ) -> Option<ModelEntry> {
     let name = table.string("name").filter(|name| usable(table, name, names));
@@ -75,7 +81,8 @@ fn entry(
         let help = suggest(engine, engines.iter().map(String::as_str));
         table.problem("engine", format!("there is no [[engine]] named {engine:?}"), help);
     }
-    let upstream_model = table.opt_string("upstream_model");
+    let sound = sound.iter().find(|sound| Some(&sound.name) == engine.as_ref());
+    let upstream_model = adapters::upstream_model(table, sound);
     let bits = table.opt_integer("bits", 1..=32).and_then(|bits| u32::try_from(bits).ok());
     let context = table.opt_integer("context", 64..=16_777_216).and_then(|tokens| u64::try_from(tokens).ok());
     let can = capabilities(table);

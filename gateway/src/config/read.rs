@@ -69,7 +69,7 @@ pub(super) fn document(name: &str, text: &str, base: &Path) -> Result<Raw, Diagn
     let engines = engine::engines(&root, base, shared.memory_mb.is_some());
     let names: Vec<String> = root.tables("engine").iter().filter_map(named).collect();
     let prices = PriceList::read(&root, base);
-    let models = model::models(&root, &names, &prices);
+    let models = model::models(&root, (&names, &engines), &prices);
     if root.tables("model").is_empty() {
         let help =
             "a [[model]] has a name, an engine and a price; tollgate.example.toml shows one".to_owned();
