@@ -3,6 +3,7 @@
 
 mod fields;
 mod format;
+mod inputs;
 mod messages;
 mod prompts;
 mod sampling;
@@ -15,6 +16,7 @@ use crate::template::{Message, Turn};
 use crate::tools::Tools;
 use fields::Fields;
 pub(crate) use format::Format;
+pub(crate) use inputs::EmbeddingRequest;
 pub(crate) use prompts::Prompt;
 use serde_json::{Map, Value};
 pub(crate) use tokens::TokensRequest;
