@@ -115,7 +115,10 @@ impl Weighing<'_> {
     fn weigh(&self, model: &Model, live: &Live) -> (Verdict, Option<RefusalKind>) {
         let pace = Pace::of(live, self.needs.prompt_tokens, &self.length);
         let window = model.context.saturating_sub(self.needs.prompt_tokens).max(1);
-        let wanted = self.needs.max_tokens.unwrap_or(DEFAULT_MAX_OUTPUT).clamp(1, window);
+        let wanted = match self.needs.embeddings {
+            Some(_) => 0,
+            None => self.needs.max_tokens.unwrap_or(DEFAULT_MAX_OUTPUT).clamp(1, window),
+        };
         let admitted = self.admit(model, live, &pace, wanted);
         let output_cap = *admitted.as_ref().unwrap_or(&wanted);
         let output_tokens = self.length.expected(output_cap);

@@ -27,8 +27,9 @@ const NUMBERS: u32 = 5;
 pub(crate) fn write(path: &Path) {
     let words = vocabulary();
     let tensors = tensors(words.len() as u64);
-    let file = BufWriter::new(File::create(path).unwrap());
-    let mut writer = Writer::begin(file, &metadata(&words), tensors.clone()).unwrap();
+    let file = BufWriter::new(File::create(path).expect("the file can be written"));
+    let mut writer =
+        Writer::begin(file, &metadata(&words), tensors.clone()).expect("the model can be written");
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for tensor in &tensors {
         let elements: u64 = tensor.shape.iter().product();
@@ -36,13 +37,13 @@ pub(crate) fn write(path: &Path) {
         let number = || {
             // Knuth's linear congruential generator; its upper bits are good enough for weights.
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let unit = f32::from(u16::try_from(state >> 48).unwrap()) / 65536.0 - 0.5;
+            let unit = f32::from(u16::try_from(state >> 48).expect("16 bits")) / 65536.0 - 0.5;
             (around + unit * 0.5).to_le_bytes()
         };
         let bytes: Vec<u8> = std::iter::repeat_with(number).take(elements as usize).flatten().collect();
-        writer.tensor(&tensor.name, &bytes).unwrap();
+        writer.tensor(&tensor.name, &bytes).expect("the model can be written");
     }
-    writer.finish().unwrap();
+    writer.finish().expect("the model is whole");
 }
 
 /// Letters and digits, at the beginning of a word and within.
@@ -54,7 +55,8 @@ fn vocabulary() -> Vec<String> {
 }
 
 fn metadata(words: &[String]) -> Vec<(String, Value)> {
-    let number = |key: &str, value: u64| (key.to_owned(), Value::U32(u32::try_from(value).unwrap()));
+    let number =
+        |key: &str, value: u64| (key.to_owned(), Value::U32(u32::try_from(value).expect("a small number")));
     let texts = words.iter().map(|word| Value::text(word)).collect();
     let types =
         (0..words.len()).map(|at| Value::I32(if at < SPECIAL.len() { CONTROL } else { NORMAL })).collect();

@@ -134,17 +134,23 @@ fn ability(table: &Table<'_>) -> Option<Ability> {
 }
 
 fn capabilities(table: &Table<'_>) -> Capabilities {
+    const WORDS: [&str; 4] = ["tools", "json", "images", "embeddings"];
     let mut can = Capabilities::default();
     for (index, word) in table.opt_strings("can").unwrap_or_default().iter().enumerate() {
         match word.as_str() {
             "tools" => can.tools = true,
             "json" => can.json = true,
             "images" => can.images = true,
+            "embeddings" => can.embeddings = true,
             _ => {
-                let help = suggest(word, ["tools", "json", "images"]);
+                let help = suggest(word, WORDS);
                 table.problem_in("can", index, format!("a model cannot be {word:?}"), help);
             }
         }
+    }
+    if can.embeddings && (can.tools || can.json || can.images) {
+        let help = "leave the others out, or give the model two entries".to_owned();
+        table.problem("can", "a model that makes embeddings writes no answers", Some(help));
     }
     can
 }
