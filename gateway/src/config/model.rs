@@ -154,3 +154,26 @@ fn capabilities(table: &Table<'_>) -> Capabilities {
     }
     can
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::read::document;
+    use super::*;
+    use std::path::Path;
+
+    fn read(can: &str) -> Result<Capabilities, String> {
+        let engine = "[[engine]]\nname = \"e\"\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:1/v1\"\n";
+        let price = "price = { input = 1, output = 0 }";
+        let text = format!("{engine}[[model]]\nname = \"m\"\nengine = \"e\"\n{price}\ncan = {can}\n");
+        let read = document("t.toml", &text, Path::new(""));
+        read.map(|raw| raw.models[0].can).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn a_model_embeds_or_writes() {
+        assert!(read("[\"embeddings\"]").unwrap().embeddings);
+        assert!(!read("[\"tools\", \"json\"]").unwrap().embeddings);
+        assert!(read("[\"embedding\"]").unwrap_err().contains("embeddings"));
+        assert!(read("[\"embeddings\", \"json\"]").unwrap_err().contains("writes no answers"));
+    }
+}
