@@ -18,7 +18,7 @@ CONTROL := $(TARGET)/qwen-0.5b-control.gguf
 DATA    ?= ../shared/data
 ARGS    ?=
 
-.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients forms dashboards chaos soak fuzz deny train bench-easy bench-sparsity distil bench-engine bench-router bench-routed bench-pacing bench-ledger llama-tests fuzz-parsers bench-quant
+.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients forms dashboards chaos soak fuzz deny train bench-easy bench-sparsity distil bench-engine bench-router bench-routed bench-pacing bench-ledger llama-tests minilm fuzz-parsers bench-quant
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s'|'
@@ -76,6 +76,11 @@ llama-tests: ## llama.cpp's own server tests against `tollgate engine`; which fa
 	@scripts/setup.sh clients
 	@$(MAKE) --no-print-directory test-models
 	@python3 tests/live/llama/run.py --tollgate $(abspath $(DEBUG)) $(ARGS)
+
+minilm: ## a real embedding model in `tollgate engine` against another implementation of it
+	@scripts/setup.sh clients
+	@$(MAKE) --no-print-directory test-models
+	@bash -euc '. router/training/venv.sh; training_venv router/training/requirements.txt; "$$python" tests/live/minilm.py --tollgate $(DEBUG)'
 
 forms: build ## how many answers of the demo's models keep to strict schemas and forced calls (ARGS='--tries 200')
 	@scripts/setup.sh clients

@@ -6,6 +6,7 @@
 
 mod adapter;
 mod context;
+mod embedding;
 mod interrupt;
 mod loading;
 mod log;
@@ -106,6 +107,11 @@ impl Model {
     /// Text to tokens. Control tokens written in `text` become those tokens; no BOS or EOS is added.
     pub(crate) fn tokens(&self, text: &str) -> Vec<Token> {
         self.weights.vocab().tokenize(text.as_bytes(), false, true)
+    }
+
+    /// A whole text to tokens, with those that the vocabulary puts at its beginning and end.
+    pub(crate) fn whole_text(&self, text: &str) -> Vec<Token> {
+        self.weights.vocab().tokenize(text.as_bytes(), true, true)
     }
 
     /// The bytes a token stands for, appended to `bytes`; nothing for control tokens. May be part of a character.

@@ -18,6 +18,44 @@ pub struct Loading {
     pub flash_attention: Option<bool>,
     /// Patterns (regular expressions) of tensors that stay in main memory.
     pub cpu_tensors: Vec<String>,
+    /// Texts are turned into vectors, though the file is of a model that writes. Embedding models do so anyway.
+    pub embeddings: bool,
+    /// How a text's vectors become one; `None` = as the file says.
+    pub pooling: Option<Pooling>,
+}
+
+/// How the vectors of a text's tokens become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// Their mean.
+    Mean,
+    /// The first one.
+    Cls,
+    /// The last one.
+    Last,
+}
+
+impl Pooling {
+    /// Every way with its name as llama.cpp writes it.
+    pub const NAMES: [(&'static str, Pooling); 3] =
+        [("mean", Pooling::Mean), ("cls", Pooling::Cls), ("last", Pooling::Last)];
+
+    /// Its name as llama.cpp writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, kind)| *kind == self).map_or("mean", |(name, _)| name)
+    }
+}
+
+impl std::str::FromStr for Pooling {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Pooling, String> {
+        let found = Self::NAMES.iter().find(|(name, _)| *name == text);
+        found.map(|(_, kind)| *kind).ok_or_else(|| {
+            "one of mean, cls, last (none gives no vector for a text, and rank gives scores)".to_owned()
+        })
+    }
 }
 
 /// How one side of the KV memory is stored.
@@ -122,8 +160,13 @@ impl Loading {
         for pattern in &self.cpu_tensors {
             say("--cpu-tensors", pattern.clone());
         }
-        if self.cpu_moe {
-            arguments.push("--cpu-moe".to_owned());
+        if let Some(pooling) = self.pooling {
+            say("--pooling", pooling.name().to_owned());
+        }
+        for (on, name) in [(self.cpu_moe, "--cpu-moe"), (self.embeddings, "--embeddings")] {
+            if on {
+                arguments.push(name.to_owned());
+            }
         }
         arguments
     }
@@ -139,6 +182,10 @@ mod tests {
             assert_eq!((name.parse(), kind.name()), (Ok(kind), name));
         }
         assert!("q9".parse::<CacheType>().unwrap_err().contains("q8_0"));
+        for (name, kind) in Pooling::NAMES {
+            assert_eq!((name.parse(), kind.name()), (Ok(kind), name));
+        }
+        assert!("rank".parse::<Pooling>().unwrap_err().contains("scores"));
     }
 
     #[test]
@@ -146,6 +193,8 @@ mod tests {
         assert!(Loading::default().arguments().is_empty());
         let loading = Loading { gpu_layers: Some(20), cpu_moe: true, ..Loading::default() };
         assert_eq!(loading.arguments(), ["--gpu-layers", "20", "--cpu-moe"]);
+        let embeds = Loading { embeddings: true, pooling: Some(Pooling::Last), ..Loading::default() };
+        assert_eq!(embeds.arguments(), ["--pooling", "last", "--embeddings"]);
         let coarse =
             Loading { cache_type_v: CacheType::Q8_0, flash_attention: Some(false), ..Loading::default() };
         assert!(coarse.contradiction().is_some());

@@ -1,4 +1,4 @@
-//! Runs many requests on one model at once. A thread of its own owns the llama.cpp context and computes in steps: each
+//! Runs many requests on one model at once, which either writes answers or turns texts into vectors. A thread of its own owns the llama.cpp context and computes in steps: each
 //! step writes one token of every running answer and reads a part of the prompts that wait (continuous batching with
 //! chunked reading). Where requests ask for different adapters, a step is of one adapter's requests, and they take turns.
 //!
@@ -8,6 +8,7 @@
 
 mod admit;
 mod board;
+mod embed;
 mod job;
 mod lookup;
 mod meter;
@@ -20,7 +21,7 @@ mod thread;
 mod turns;
 mod warm;
 
-pub(crate) use job::{Event, Failure, Finish, FinishReason, Job, Order, Usage};
+pub(crate) use job::{EmbedJob, Embedded, Event, Failure, Finish, FinishReason, Job, Order, Usage};
 pub(crate) use thread::Thread;
 
 use crate::adapters::Adapter;
@@ -28,7 +29,8 @@ use crate::llama::{ContextOptions, DecodeFailure, Interrupt, Model};
 use crate::loading::Loading;
 use crate::{EngineError, Stats};
 use board::Board;
-use job::{Message, Submitted};
+use embed::Embedder;
+use job::{Message, Submitted, SubmittedTexts};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +69,7 @@ pub(crate) struct Scheduler {
     jobs: mpsc::Sender<Message>,
     board: Arc<Board>,
     context: usize,
+    embeds: bool,
 }
 
 /// No place is free.
@@ -100,20 +103,25 @@ fn run_thread(
             "the context is cut to what the model knows"
         );
     }
-    let batch = options.batch.max(options.parallel);
-    let shape =
-        ContextOptions { context: per_request, sequences: options.parallel, batch, threads: options.threads };
+    let pooling = model.embeds()?;
+    let embeds = pooling.is_some();
+    // Texts that become vectors are computed whole.
+    let batch = options.batch.max(if embeds { per_request } else { options.parallel });
+    let sequences = if embeds { embed::SEQUENCES } else { options.parallel };
+    let shape = ContextOptions { context: per_request, sequences, batch, threads: options.threads, pooling };
     let context = model.context(&shape, interrupt)?;
     let (slots, per_request) = (options.parallel as usize, per_request as usize);
     let board = Arc::new(Board::new(slots, per_request, batch as usize, options.queue));
-    let mut stepper =
-        Stepper::new(&model, context, inbox, Arc::clone(&board), interrupt, options.lookup as usize);
-    stepper.warm_up().map_err(stopped)?;
-    let scheduler = Scheduler { jobs, board, context: per_request };
-    if ready.send((scheduler, Arc::clone(&model))).is_err() {
-        return Ok(());
+    let scheduler = Scheduler { jobs, board: Arc::clone(&board), context: per_request, embeds };
+    let open = || ready.send((scheduler, Arc::clone(&model))).is_ok();
+    if embeds {
+        let mut embedder = Embedder::new(&model, context, inbox, board, interrupt, options.batch as usize);
+        embedder.warm_up().map_err(stopped)?;
+        return if open() { embedder.run().map_err(stopped) } else { Ok(()) };
     }
-    stepper.run().map_err(stopped)
+    let mut stepper = Stepper::new(&model, context, inbox, board, interrupt, options.lookup as usize);
+    stepper.warm_up().map_err(stopped)?;
+    if open() { stepper.run().map_err(stopped) } else { Ok(()) }
 }
 
 fn stopped(failure: DecodeFailure) -> EngineError {
@@ -138,6 +146,24 @@ impl Scheduler {
             place: Some(place),
         }))));
         Ok(receiver)
+    }
+
+    /// Submits texts to be turned into vectors, on a model that does so; dropping the receiver cancels it.
+    pub(crate) fn embed(
+        &self,
+        job: EmbedJob,
+        order: Order,
+    ) -> Result<oneshot::Receiver<Result<Embedded, Failure>>, Full> {
+        let place = self.board.place().map_err(|retry_after| Full { retry_after })?;
+        let (answer, receiver) = oneshot::channel();
+        // As in `submit`: only a dead thread refuses.
+        drop(self.jobs.try_send(Message::Embed(Box::new(SubmittedTexts { job, order, answer, place }))));
+        Ok(receiver)
+    }
+
+    /// Whether the model turns texts into vectors, and so writes no answers.
+    pub(crate) fn embeds(&self) -> bool {
+        self.embeds
     }
 
     /// Requests that may be inside at once, running and waiting.

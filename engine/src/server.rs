@@ -1,4 +1,4 @@
-//! The worker's HTTP side: the OpenAI chat dialect, health and figures.
+//! The worker's HTTP side: the OpenAI dialect of chats and embeddings, health and figures.
 //!
 //! It never computes: rendering and tokenising run on blocking threads, everything else in the scheduler. A request
 //! whose connection goes away is dropped by hyper at the next poll, which drops its events' receiver and so cancels it.
@@ -6,6 +6,7 @@
 mod adapter;
 mod answer;
 mod choice;
+mod embed;
 mod error;
 mod order;
 mod prepare;
@@ -54,10 +55,12 @@ pub(crate) struct Server {
     service: OnceLock<Arc<Service>>,
 }
 
-/// Whether a body is a request of either kind.
+/// Whether a body is a request of any kind.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn parsed(body: &[u8]) -> bool {
-    ChatRequest::parse(body).is_ok() | ChatRequest::parse_prompts(body).is_ok()
+    ChatRequest::parse(body).is_ok()
+        | ChatRequest::parse_prompts(body).is_ok()
+        | request::EmbeddingRequest::parse(body).is_ok()
 }
 
 impl Server {
@@ -75,13 +78,14 @@ impl Server {
         let result = match (request.method(), short, Question::of(short)) {
             (&Method::POST, "/chat/completions", _) => self.complete(request, Kind::Chat).await,
             (&Method::POST, "/completions", _) => self.complete(request, Kind::Text).await,
+            (&Method::POST, "/embeddings", _) => self.embed(request).await,
             (&Method::POST, _, Some(question)) => self.tell(request, question).await,
             (&Method::GET, "/models", _) => self.ready().map(|service| json_answer(&service.models())),
             (&Method::GET, "/health", _) => self.ready().map(|_| json_answer(&json!({"status": "ok"}))),
             (&Method::GET, "/stats", _) => {
                 self.ready().map(|service| json_answer(&json!(service.scheduler.stats())))
             }
-            (_, "/chat/completions" | "/completions", _) | (_, _, Some(_)) => {
+            (_, "/chat/completions" | "/completions" | "/embeddings", _) | (_, _, Some(_)) => {
                 Err(ApiError::wrong_method("POST"))
             }
             (_, "/models" | "/health" | "/stats", _) => Err(ApiError::wrong_method("GET")),
@@ -103,6 +107,7 @@ impl Server {
 
     async fn complete(&self, request: Request<Incoming>, kind: Kind) -> Result<Response<Body>, ApiError> {
         let service = self.ready()?;
+        service.must_write()?;
         let order = order::of(request.headers());
         let body = read(request).await?;
         let preparing = Arc::clone(&service);
@@ -212,7 +217,11 @@ fn stopped() -> ApiError {
 }
 
 fn json_answer(value: &Value) -> Response<Body> {
-    let mut response = Response::new(Either::Left(Full::from(value.to_string())));
+    answered(value.to_string().into_bytes())
+}
+
+fn answered(json: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::from(json)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

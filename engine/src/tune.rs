@@ -53,7 +53,7 @@ pub fn tune(model: &Path, loading: &Loading) -> Result<Vec<Speed>, EngineError> 
     let mut contexts = Vec::new();
     for threads in counts(cores) {
         let batch = u32::try_from(READ).unwrap_or(u32::MAX);
-        let shape = ContextOptions { context: batch * 2, sequences: 1, batch, threads };
+        let shape = ContextOptions { context: batch * 2, sequences: 1, batch, threads, pooling: None };
         contexts.push((threads, model.context(&shape, &interrupt)?));
     }
     let mut speeds: Vec<Speed> = contexts

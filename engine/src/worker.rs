@@ -133,7 +133,9 @@ async fn work(
         Err(error) => return error,
     };
     let (bos, eos) = model.bos_and_eos_text();
-    let template = match template(options, &model).and_then(|source| ChatTemplate::new(source, bos, eos)) {
+    let template = match template(options, &model, scheduler.embeds())
+        .and_then(|source| ChatTemplate::new(source, bos, eos))
+    {
         Ok(template) => template,
         Err(error) => return error,
     };
@@ -153,8 +155,11 @@ async fn work(
 }
 
 /// The source of the chat template: of the file that was named, or the model's own.
-fn template(options: &WorkerOptions, model: &Model) -> Result<Option<String>, EngineError> {
-    let Some(file) = &options.chat_template else { return Ok(model.chat_template()) };
+fn template(options: &WorkerOptions, model: &Model, embeds: bool) -> Result<Option<String>, EngineError> {
+    let Some(file) = &options.chat_template else {
+        // One that writes nothing needs none, and shall not be warned of.
+        return Ok(model.chat_template().or(embeds.then(String::new)));
+    };
     let unread = |error| EngineError::Template(format!("{} cannot be read: {error}", file.display()));
     std::fs::read_to_string(file).map(Some).map_err(unread)
 }

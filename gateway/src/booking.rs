@@ -22,6 +22,7 @@ use crate::draft::draft;
 use crate::ledger::{
     Attempt, End, HoldRow, LedgerError, Receipt, ReceiptStatus, Recording, Timings, Unwritten, now_ms,
 };
+use crate::operation::Operation;
 use crate::plan::Plan;
 use crate::request::Ask;
 use crate::stopwatch::{Stopwatch, micros, millis};
@@ -48,6 +49,7 @@ pub struct Booking {
     /// The newest row of the hold on its way into the file.
     recording: Option<Recording>,
     requested: String,
+    operation: Operation,
     /// Place in the catalogue of the model that serves.
     serving: usize,
     baseline: usize,
@@ -108,6 +110,7 @@ impl Booking {
             hold: Some(hold),
             fate: Arc::clone(&call.fate),
             requested: chat.model.clone().into_owned(),
+            operation: chat.operation,
             serving,
             baseline: decision.baseline,
             transcript: None,

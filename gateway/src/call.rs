@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use crate::keys::KeyRecord;
 use crate::layer::admit::Seat;
 use crate::ledger::now_ms;
+use crate::operation::Operation;
 
 /// A request and what is known of it before its body is read.
 #[derive(Debug)]
@@ -93,6 +94,12 @@ impl Call {
         let path = self.parts.uri.path();
         let free = ["/v1/decision", "/v1/feedback"].contains(&path);
         self.parts.method == Method::POST && path.starts_with("/v1/") && !free
+    }
+
+    /// What is asked of a model.
+    #[must_use]
+    pub fn operation(&self) -> Operation {
+        Operation::of(self.parts.uri.path())
     }
 
     /// A number in 0..1 that is this request's own: what is left to chance is drawn from its id, so that who knows the id

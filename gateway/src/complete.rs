@@ -1,4 +1,4 @@
-//! THE request function: a chat completion from its body to its receipt.
+//! THE request function: a chat completion, or vectors of texts, from its body to its receipt.
 //!
 //! It reads as the architecture says: read, features, score, decide, reserve, send, escalate, settle, receipt. Each step
 //! is a call; what can go wrong in it is a [`Fault`], rendered by a layer. Money is held by a [`Booking`] from
@@ -20,14 +20,14 @@ use crate::wire::error::Fault;
 use crate::wire::openai::Chat;
 use crate::{decision, dispatch, escalate, headers, intake, reply, reserve};
 
-/// Answers a chat completion request.
+/// Answers a request for a chat completion or for vectors.
 ///
 /// # Errors
 /// [`Fault`]: the caller's mistake, a budget without room, or no engine that answers.
 pub async fn complete(app: Arc<App>, mut call: Call) -> Result<Response<Body>, Fault> {
     headers::check(&call.parts.headers)?;
     let body = intake::read(&mut call.body, app.limits.body_bytes).await?;
-    let chat = Chat::parse(&body)?;
+    let chat = call.operation().read(&body)?;
     let ask = Ask::read(&app, &call, &chat)?;
     let plan = Plan::new(&app, &ask, &chat, call.time_left()).exploring(call.draw());
     let Reserved { decision, hold, wind } = reserve::reserve(&app, &ask, &plan, call.time_left()).await?;

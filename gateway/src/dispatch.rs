@@ -10,6 +10,7 @@ use tollgate_router::Decision;
 
 use crate::app::App;
 use crate::booking::Booking;
+use crate::operation::Operation;
 use crate::plan::Plan;
 use crate::request::Ask;
 use crate::upstream::{Arriving, Failure, Turn, Upstream};
@@ -136,14 +137,14 @@ pub(crate) async fn attempt(
     let bound = route.decision.verdicts[place].output_cap;
     let wanted = Wanted {
         model: &model.upstream_model,
-        max_tokens: Some(bound),
+        max_tokens: Some(bound).filter(|_| route.chat.operation == Operation::Chat),
         logprobs: route.above(place).is_some(),
         low_effort: route.wind.low_effort,
     };
     let rewritten = route.chat.rewrite(body, &wanted);
     booking.watch.sending();
     let turn = Turn { caller: route.ask.key_id.as_deref(), deadline: route.deadline };
-    let answer = booking.waiting_for(upstream.chat(rewritten, id, turn)).await;
+    let answer = booking.waiting_for(upstream.ask(route.chat.operation, rewritten, id, turn)).await;
     booking.watch.answered();
     let response = answer?;
     let content_type = response.headers().get(CONTENT_TYPE).cloned();
@@ -152,7 +153,7 @@ pub(crate) async fn attempt(
         return Ok((content_type, AnswerBody::Stream(begun)));
     }
     booking.watch.wait();
-    let reading = read_whole(response, upstream, route.app.limits.answer_wait);
+    let reading = read_whole(route.chat.operation, response, upstream, route.app.limits.answer_wait);
     let whole = booking.waiting_for(reading).await;
     booking.watch.answered();
     Ok((content_type, AnswerBody::Whole(whole?)))
@@ -163,6 +164,7 @@ pub(crate) async fn attempt(
 /// # Errors
 /// [`Failure`] naming the engine.
 pub(crate) async fn read_whole(
+    operation: Operation,
     response: Response<Arriving>,
     upstream: &Upstream,
     wait: Duration,
@@ -180,7 +182,7 @@ pub(crate) async fn read_whole(
         }
         Ok(Ok(body)) => body.to_bytes(),
     };
-    let is_answer =
-        std::str::from_utf8(&body).ok().and_then(Whole::read).is_some_and(|answer| answer.is_answer());
+    let answer = std::str::from_utf8(&body).ok().and_then(Whole::read);
+    let is_answer = answer.is_some_and(|answer| answer.is_answer(operation));
     if is_answer { Ok(body) } else { Err(Failure::Garbled { engine: engine() }) }
 }

@@ -6,6 +6,7 @@ use tollgate_router::Decision;
 use crate::app::App;
 use crate::call::Call;
 use crate::ledger::{Account, Asked, Receipt, Timings};
+use crate::operation::Operation;
 use crate::plan::Plan;
 use crate::request::Ask;
 use crate::wire::openai::Chat;
@@ -24,6 +25,8 @@ pub fn draft(
     let selected = decision.ranked[0];
     let model = &app.catalog.models()[selected];
     let score = &plan.score;
+    // Vectors are of the model that was named: nothing was weighed, and nothing can be weighed again.
+    let weighed = chat.operation == Operation::Chat;
     Receipt {
         request_id: call.id.clone(),
         at_ms: call.at_ms,
@@ -36,10 +39,10 @@ pub fn draft(
         price_version: app.price_version.clone(),
         route: decision.route.clone(),
         reason: decision.reason.clone(),
-        domain: score.domain.to_owned(),
-        difficulty: Some(f64::from(score.difficulty)),
-        p_small: Some(f64::from(score.p_small)),
-        p_large: Some(f64::from(score.p_large)),
+        domain: if weighed { score.domain.to_owned() } else { String::new() },
+        difficulty: weighed.then_some(f64::from(score.difficulty)),
+        p_small: weighed.then_some(f64::from(score.p_small)),
+        p_large: weighed.then_some(f64::from(score.p_large)),
         propensity: decision.propensity,
         selected: model.name.clone(),
         model: model.name.clone(),
@@ -51,8 +54,13 @@ pub fn draft(
         accounts: hold.accounts().iter().map(Account::from).collect(),
         timings: Timings { score_us: u64::from(score.elapsed_us), ..Timings::default() },
         // What was kept from before was not chosen here, so nothing can be learned from it.
-        choice: ask.policy.learn.as_ref().filter(|_| !decision.kept).map(|_| decision.choice(score)),
-        asked: Some(asked(app, ask, chat, plan)),
+        choice: ask
+            .policy
+            .learn
+            .as_ref()
+            .filter(|_| weighed && !decision.kept)
+            .map(|_| decision.choice(score)),
+        asked: weighed.then(|| asked(app, ask, chat, plan)),
         ..Receipt::default()
     }
 }

@@ -20,6 +20,7 @@ pub(crate) mod headers;
 pub mod intake;
 pub(crate) mod lanes;
 pub mod layer;
+pub mod operation;
 pub mod plan;
 pub mod relay;
 pub mod reply;

@@ -6,10 +6,13 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use tollgate_policies::{Facts, Usd};
-use tollgate_router::{Decision, Needs, Score, Task, decide, prompt_tokens, prompt_tokens_upper};
+use tollgate_router::{
+    Decision, Needs, Score, Task, decide, prompt_tokens, prompt_tokens_upper, text_tokens,
+};
 
 use crate::app::App;
 use crate::ledger::now_ms;
+use crate::operation::Operation;
 use crate::request::Ask;
 use crate::stick::Bond;
 use crate::wire::error::Fault;
@@ -40,6 +43,24 @@ impl<'a> Plan<'a> {
     ///
     /// A classifier that fails does not stop the request: it is decided as unfamiliar, and counted.
     pub fn new(app: &'a App, ask: &'a Ask, chat: &'a Chat<'a>, time_left: Option<Duration>) -> Plan<'a> {
+        let deadline_ms = time_left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        let bond = app.sticks.bond(ask, chat);
+        if chat.operation == Operation::Embeddings {
+            let (prompt_tokens, prompt_tokens_upper) = embedded_tokens(chat);
+            // There is nothing to choose, so nothing to score.
+            let score = Score::default();
+            return Plan {
+                app,
+                ask,
+                chat,
+                deadline_ms,
+                score,
+                prompt_tokens,
+                prompt_tokens_upper,
+                bond,
+                draw: None,
+            };
+        }
         let task = Task { messages: Cow::Borrowed(&chat.turns) };
         let score = app.scorer.score(&task).unwrap_or_else(|error| {
             tracing::error!(%error, "the classifier failed; deciding without it");
@@ -55,12 +76,12 @@ impl<'a> Plan<'a> {
         Plan {
             prompt_tokens: prompt_tokens(chat.turns.iter().map(|turn| turn.text.as_ref())) + extras,
             prompt_tokens_upper: prompt_tokens_upper(chat.prompt_bytes as u64, messages),
-            deadline_ms: time_left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+            deadline_ms,
             app,
             ask,
             chat,
             score,
-            bond: app.sticks.bond(ask, chat),
+            bond,
             draw: None,
         }
     }
@@ -86,6 +107,7 @@ impl<'a> Plan<'a> {
             tools: self.chat.tools,
             images: self.chat.images > 0,
             json: self.chat.json,
+            embeddings: self.embeds(),
             deadline_ms: self.deadline_ms,
             max_cost: self.ask.max_cost.map(share),
             quality: self.ask.quality,
@@ -116,6 +138,9 @@ impl<'a> Plan<'a> {
             }
             Fault::NoCandidate(none)
         })?;
+        if let (Some(_), Some(pinned)) = (self.embeds(), &self.ask.pinned) {
+            decision.embed(pinned);
+        }
         if let Some((bond, model)) = self.bond.and_then(|bond| Some((bond, self.app.sticks.kept(bond)?))) {
             decision.keep(&model, bond.what);
         }
@@ -126,6 +151,13 @@ impl<'a> Plan<'a> {
             decision.explore(learn.explore, draw);
         }
         Ok(decision)
+    }
+
+    /// Where vectors are wanted: what engines call the model they must be of.
+    fn embeds(&self) -> Option<&str> {
+        let model = || self.ask.pinned.as_ref().and_then(|pinned| self.app.catalog.find(pinned));
+        let wanted = self.chat.operation == Operation::Embeddings;
+        wanted.then(|| model().map_or("", |model| model.upstream_model.as_str()))
     }
 
     /// What a dollar weighs now, in quality, if the policy paces.
@@ -178,4 +210,12 @@ impl<'a> Plan<'a> {
             ..self.score.facts(self.prompt_tokens, &self.ask.tags, quality)
         }
     }
+}
+
+/// Tokens that become vectors, as expected and at most: a byte is a token at worst, and two stand around each text.
+fn embedded_tokens(chat: &Chat<'_>) -> (u64, u64) {
+    let around = 2 * chat.turns.len() as u64;
+    let texts: u64 = chat.turns.iter().map(|turn| text_tokens(&turn.text)).sum();
+    let given = chat.tokens.saturating_add(around);
+    (texts.saturating_add(given), (chat.prompt_bytes as u64).saturating_add(given))
 }

@@ -150,6 +150,7 @@ impl<'w> Replay<'w> {
             tools: asked.tools,
             images: asked.images,
             json: asked.json,
+            embeddings: None,
             deadline_ms: asked.deadline_ms,
             max_cost: asked.max_cost,
             quality: asked.quality,

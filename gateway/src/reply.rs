@@ -13,6 +13,7 @@ use crate::dispatch::{Answer, AnswerBody, Route};
 use crate::layer::admit::Seat;
 use crate::learn::Shadow;
 use crate::ledger::{ReceiptStatus, now_ms};
+use crate::operation::Operation;
 use crate::relay::Relay;
 use crate::request::Body;
 use crate::stopwatch::micros;
@@ -54,7 +55,9 @@ impl<'a> Head<'a> {
         if route.wind.last {
             headers.insert(RUN_LAST, HeaderValue::from_static("1"));
         }
-        headers.insert(DIFFICULTY, text(&format!("{:.3}", route.plan.score.difficulty)));
+        if route.chat.operation == Operation::Chat {
+            headers.insert(DIFFICULTY, text(&format!("{:.3}", route.plan.score.difficulty)));
+        }
         if route.ask.explain {
             headers.insert(DECISION, text(&decision::json(route.decision, &route.plan.score, route.ask)));
         }

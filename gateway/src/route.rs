@@ -26,7 +26,7 @@ const MODEL: &str = "/v1/models/";
 pub async fn route(app: Arc<App>, call: Call) -> Result<Response<Body>, Fault> {
     let path = call.parts.uri.path();
     match (call.parts.method.clone(), path) {
-        (Method::POST, "/v1/chat/completions") => complete::complete(app, call).await,
+        (Method::POST, "/v1/chat/completions" | "/v1/embeddings") => complete::complete(app, call).await,
         (Method::POST, "/v1/decision") => complete::decide(app, call).await,
         (Method::POST, "/v1/feedback") => feedback::feedback(app, call).await,
         (Method::GET | Method::HEAD, "/v1/models") => Ok(json(StatusCode::OK, &models(&app, &call))),
@@ -36,7 +36,9 @@ pub async fn route(app: Arc<App>, call: Call) -> Result<Response<Body>, Fault> {
         (Method::GET | Method::HEAD, "/healthz") => Ok(json(StatusCode::OK, &Health { status: "ok" })),
         (Method::GET | Method::HEAD, "/readyz") => Ok(readiness(&app)),
         (Method::GET | Method::HEAD, "/metrics") => metrics(&app),
-        (_, "/v1/chat/completions" | "/v1/decision" | "/v1/feedback") => Err(Fault::Method { allow: "POST" }),
+        (_, "/v1/chat/completions" | "/v1/embeddings" | "/v1/decision" | "/v1/feedback") => {
+            Err(Fault::Method { allow: "POST" })
+        }
         (_, "/v1/models" | "/healthz" | "/readyz" | "/metrics") => Err(Fault::Method { allow: "GET" }),
         (_, path) if path.starts_with(MODEL) => Err(Fault::Method { allow: "GET" }),
         (_, path) => Err(Fault::NoRoute { path: path.chars().take(200).collect(), hint: hint(path) }),
@@ -47,10 +49,12 @@ pub async fn route(app: Arc<App>, call: Call) -> Result<Response<Body>, Fault> {
 fn hint(path: &str) -> &'static str {
     if path.contains("chat/completion") {
         "did you mean /v1/chat/completions? A base URL ends in /v1"
+    } else if path.contains("embedding") {
+        "did you mean /v1/embeddings? A base URL ends in /v1"
     } else if path.contains("models") {
         "did you mean /v1/models? A base URL ends in /v1"
     } else {
-        "there are POST /v1/chat/completions, POST /v1/decision, POST /v1/feedback, GET /v1/models, /healthz, /readyz, /metrics"
+        "there are POST /v1/chat/completions, POST /v1/embeddings, POST /v1/decision, POST /v1/feedback, GET /v1/models, /healthz, /readyz, /metrics"
     }
 }
 

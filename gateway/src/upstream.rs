@@ -1,6 +1,6 @@
 //! Where answers come from: one HTTP client per engine, over TCP, TLS or a worker's Unix socket.
 //!
-//! To the request path every engine is the same thing: a chat body goes in, an answer's head or a [`Failure`]
+//! To the request path every engine is the same thing: a body goes in, an answer's head or a [`Failure`]
 //! comes out. Nothing is retried here; falling back to another model is the request path's business. Sockets
 //! have TCP_NODELAY; connecting, the first byte and every pause after it have their own limits.
 
@@ -32,6 +32,7 @@ pub use failure::Failure;
 pub use turn::Turn;
 
 use crate::lanes::PerLane;
+use crate::operation::Operation;
 
 use breaker::Breaker;
 use probe::Probe;
@@ -107,8 +108,8 @@ enum Link {
 /// Where requests go.
 #[derive(Debug)]
 enum Target {
-    /// Always to the same place.
-    Fixed(Uri),
+    /// Always to the same places.
+    Fixed { chat: Uri, embeddings: Uri },
     /// To the process that is up, started if need be.
     Process(Arc<Engine>),
 }
@@ -126,12 +127,17 @@ impl Upstream {
         timeouts: Timeouts,
     ) -> Result<Upstream, UpstreamError> {
         let engine = name.to_owned();
-        let chat: Uri = format!("{base_url}/chat/completions")
-            .parse()
-            .map_err(|_| UpstreamError::Url { engine: engine.clone(), url: base_url.to_owned() })?;
+        let place = |operation: Operation| {
+            format!("{base_url}{}", operation.path())
+                .parse()
+                .map_err(|_| UpstreamError::Url { engine: name.to_owned(), url: base_url.to_owned() })
+        };
         Ok(Upstream {
             link: Link::Tcp(pool(tls(name, timeouts)?)),
-            target: Target::Fixed(chat),
+            target: Target::Fixed {
+                chat: place(Operation::Chat)?,
+                embeddings: place(Operation::Embeddings)?,
+            },
             authorization: authorization(name, api_key)?,
             timeouts,
             breaker: Breaker::default(),
@@ -180,7 +186,7 @@ impl Upstream {
     #[must_use]
     pub fn worker(&self) -> Option<&Arc<Engine>> {
         match &self.target {
-            Target::Fixed(_) => None,
+            Target::Fixed { .. } => None,
             Target::Process(worker) => Some(worker),
         }
     }
@@ -197,20 +203,21 @@ impl Upstream {
         self.timeouts.idle
     }
 
-    /// Sends a chat body and waits for the answer's head; an engine that is started by requests is waited for first. A worker of
+    /// Sends a request's body and waits for the answer's head; an engine that is started by requests is waited for first. A worker of
     /// Tollgate's own is told whose `turn` it is.
     ///
     /// # Errors
     /// [`Failure`]: what went wrong, and whether another model may be tried.
-    pub async fn chat(
+    pub async fn ask(
         &self,
+        operation: Operation,
         body: Bytes,
         request_id: &str,
         turn: Turn<'_>,
     ) -> Result<Response<Arriving>, Failure> {
-        let (chat, lease) = self.enter().await?;
+        let (target, lease) = self.enter(operation).await?;
         let process = lease.as_ref().map_or(0, Lease::number);
-        let mut request = Request::post(chat).header(CONTENT_TYPE, "application/json");
+        let mut request = Request::post(target).header(CONTENT_TYPE, "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
@@ -241,9 +248,10 @@ impl Upstream {
     }
 
     /// Where the request goes, and its place in the process that takes it.
-    async fn enter(&self) -> Result<(Uri, Option<Lease>), Failure> {
+    async fn enter(&self, operation: Operation) -> Result<(Uri, Option<Lease>), Failure> {
         let worker = match &self.target {
-            Target::Fixed(chat) => return Ok((chat.clone(), None)),
+            Target::Fixed { chat, .. } if operation == Operation::Chat => return Ok((chat.clone(), None)),
+            Target::Fixed { embeddings, .. } => return Ok((embeddings.clone(), None)),
             Target::Process(worker) => worker,
         };
         let lease = worker.enter().await.map_err(|error| self.not_ready(worker, &error))?;
@@ -252,9 +260,13 @@ impl Upstream {
             Address::Unix(_) => unix::authority(lease.number()),
             Address::Tcp(address) => address.to_string(),
         };
-        let chat = Uri::builder().scheme("http").authority(authority).path_and_query("/v1/chat/completions");
-        let chat = chat.build().map_err(|_| Failure::Unreachable { engine: self.name.clone() })?;
-        Ok((chat, Some(lease)))
+        let path = match operation {
+            Operation::Chat => "/v1/chat/completions",
+            Operation::Embeddings => "/v1/embeddings",
+        };
+        let target = Uri::builder().scheme("http").authority(authority).path_and_query(path);
+        let target = target.build().map_err(|_| Failure::Unreachable { engine: self.name.clone() })?;
+        Ok((target, Some(lease)))
     }
 
     fn not_ready(&self, worker: &Engine, error: &EngineError) -> Failure {

@@ -11,6 +11,8 @@ use crate::decision::Needs;
 /// What a model can be asked for beside plain text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
+    /// Vectors of texts; such a model writes no answers.
+    pub embeddings: bool,
     /// Tool calls.
     pub tools: bool,
     /// Answers bound to JSON.

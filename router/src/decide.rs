@@ -116,7 +116,10 @@ impl Weighing<'_> {
         let needs = &live.counted(self.needs);
         let pace = Pace::of(live, needs.prompt_tokens, &self.length);
         let window = model.context.saturating_sub(needs.prompt_tokens).max(1);
-        let wanted = needs.max_tokens.unwrap_or(DEFAULT_MAX_OUTPUT).clamp(1, window);
+        let wanted = match needs.embeddings {
+            Some(_) => 0,
+            None => needs.max_tokens.unwrap_or(DEFAULT_MAX_OUTPUT).clamp(1, window),
+        };
         let admitted = self.admit((model, needs, live), &pace, wanted);
         let output_cap = *admitted.as_ref().unwrap_or(&wanted);
         let output_tokens = self.length.expected(output_cap);

@@ -27,6 +27,8 @@ pub struct Needs<'a> {
     pub images: bool,
     /// Whether the answer must be JSON.
     pub json: bool,
+    /// Set where vectors are wanted and no answer: what engines call the model they must be of.
+    pub embeddings: Option<&'a str>,
     /// Time left for the whole answer, in milliseconds.
     pub deadline_ms: Option<u64>,
     /// The caller's limit on what the request may cost.
@@ -56,7 +58,7 @@ pub enum RefusalKind {
     NotAllowed,
     /// The matching rule does not name it.
     Rule,
-    /// It lacks tools, JSON or images.
+    /// It lacks tools, JSON or images, or does not do what is asked at all.
     Capability,
     /// The prompt does not fit its context window.
     Context,
@@ -151,6 +153,20 @@ impl Decision {
         self.ranked.insert(0, explored);
         self.propensity = each;
         self.reason = format!("explored: {} was drawn to be learned from", self.verdicts[explored].model);
+    }
+
+    /// Vectors were asked for by the model's name: it goes first, and what comes after is the same model elsewhere. There is
+    /// nothing that they were saved against.
+    pub fn embed(&mut self, model: &str) {
+        if let Some(rank) = self.ranked.iter().position(|place| self.verdicts[*place].model == model) {
+            let asked = self.ranked.remove(rank);
+            self.ranked.insert(0, asked);
+            self.reason = format!("{model} was asked for by name");
+        } else {
+            let first = &self.verdicts[self.ranked[0]].model;
+            self.reason = format!("{first} is the same model as {model}, which may not answer");
+        }
+        self.baseline = self.ranked[0];
     }
 
     /// Puts a model first that an earlier decision chose, as long as it may answer.

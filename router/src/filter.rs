@@ -43,7 +43,9 @@ pub(crate) fn suits(
 }
 
 fn asked_for(model: &Model, needs: &Needs<'_>, rule: &Narrowing<'_>) -> Result<(), Objection> {
-    if let Some(pinned) = needs.pinned.filter(|pinned| *pinned != model.name) {
+    // Vectors of one model are alike wherever it runs, and of no use with another's.
+    let same = needs.embeddings == Some(model.upstream_model.as_str()) && model.can.embeddings;
+    if let Some(pinned) = needs.pinned.filter(|pinned| *pinned != model.name && !same) {
         return objection(RefusalKind::NotAsked, format!("the request asks for {pinned}"));
     }
     if needs.allowed.is_some_and(|allowed| !allowed.contains(&model.name)) {
@@ -56,6 +58,17 @@ fn asked_for(model: &Model, needs: &Needs<'_>, rule: &Narrowing<'_>) -> Result<(
 }
 
 fn able(model: &Model, needs: &Needs<'_>) -> Result<(), Objection> {
+    match (needs.embeddings, model.can.embeddings) {
+        (Some(_), true) => return Ok(()),
+        (Some(_), false) => {
+            return objection(RefusalKind::Capability, "it has no support for embeddings".into());
+        }
+        (None, true) => {
+            let text = "it makes embeddings and writes no answers: ask it at /v1/embeddings";
+            return objection(RefusalKind::Capability, text.into());
+        }
+        (None, false) => {}
+    }
     let missing = [
         (needs.tools, model.can.tools, "tools"),
         (needs.json, model.can.json, "JSON"),
@@ -137,7 +150,8 @@ pub(crate) fn affordable_cap(
     let least = length.median().min(cap);
     if !pays(least) {
         let worst = worst_cost(model, needs, live, length, least);
-        let text = format!("up to {worst} USD for {least} tokens, {name} is {limit} USD");
+        let what = if least == 0 { String::new() } else { format!(" for {least} tokens") };
+        let text = format!("up to {worst} USD{what}, {name} is {limit} USD");
         return Err(Objection { kind, text });
     }
     // Cost never falls with the number of tokens, so halving finds the largest affordable cap.

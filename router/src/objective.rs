@@ -69,8 +69,11 @@ impl AnswerLength {
         AnswerLength { median, spread: (p90 / median).ln() / P90_DEVIATIONS }
     }
 
-    /// Expected tokens when the answer is cut at `cap`; the mean is never taken above the cap.
+    /// Expected tokens when the answer is cut at `cap`; the mean is never taken above the cap. None where there is no answer.
     pub(crate) fn expected(&self, cap: u64) -> u64 {
+        if cap == 0 {
+            return 0;
+        }
         let mean = self.median * (self.spread * self.spread / 2.0).exp();
         (mean.min(cap as f64)).round().max(1.0) as u64
     }

@@ -12,6 +12,7 @@ mod cost;
 mod crash;
 mod demand;
 mod disk;
+mod embeddings;
 mod errors;
 mod escalate;
 mod harness;

@@ -46,6 +46,14 @@ threads = 1
 context = 2048
 parallel = 4
 [[engine]]
+name = "vectors"
+kind = "embedded"
+model = "smollm2-135m"
+embeddings = true
+pooling = "mean"
+threads = 1
+context = 512
+[[engine]]
 name = "scripted"
 kind = "openai"
 base_url = "{upstream}"
@@ -55,6 +63,11 @@ engine = "moe"
 price = {{ input = 0.05, output = 0.10 }}
 context = 2048
 can = ["tools", "json"]
+[[model]]
+name = "vectors"
+engine = "vectors"
+price = {{ input = 0.02, output = 0 }}
+can = ["embeddings"]
 [[model]]
 name = "large"
 engine = "dense"
@@ -209,7 +222,7 @@ def main():
         keys = {"app": gateway.key("app", "--team", "apps"), "broke": gateway.key("broke", "--team", "broke"),
                 "narrow": gateway.key("narrow", "--model", "small"), "revoked": gateway.key("revoked")}
         gateway.cli("keys", "revoke", "revoked")
-        print("==> starting the gateway with both local engines", flush=True)
+        print("==> starting the gateway with the local engines", flush=True)
         with gateway:
             totals = [run(suite, gateway, keys) for suite in suites]
         if "openai_python.py" in suites:

@@ -73,7 +73,7 @@ pub(crate) struct Shared {
     standing: Mutex<Script>,
     seen: Mutex<Vec<Seen>>,
     counts: watch::Sender<Counts>,
-    /// What other paths than the chat's answer, by path.
+    /// What other paths than those of models answer, by path.
     pages: Mutex<HashMap<String, (u16, String)>>,
 }
 
@@ -170,9 +170,9 @@ async fn serve(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respon
     let (head, body) = request.into_parts();
     let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-    let chat = path.starts_with("/v1/chat/completions");
+    let paid = ["/v1/chat/completions", "/v1/embeddings"].iter().any(|route| path.starts_with(route));
     let asked = serde_json::from_slice(&body).unwrap_or_default();
-    if chat {
+    if paid {
         shared.seen.lock().expect("no scripted answer panics").push(Seen {
             path,
             headers: head.headers,

@@ -1,9 +1,10 @@
 //! A decoding context: the KV memory of several sequences, batches of tokens, and the logits they give.
 
 use super::{Applied, Interrupt, LoadedAdapter, Token};
+use crate::loading::Pooling;
 use llama_cpp_2::DecodeError;
 use llama_cpp_2::context::LlamaContext;
-use llama_cpp_2::context::params::LlamaContextParams;
+use llama_cpp_2::context::params::{LlamaContextParams, LlamaPoolingType};
 use llama_cpp_2::llama_batch::LlamaBatch;
 use std::num::NonZeroU32;
 
@@ -18,12 +19,17 @@ pub(crate) struct ContextOptions {
     pub(crate) batch: u32,
     /// Compute threads.
     pub(crate) threads: usize,
+    /// Set where sequences become vectors: how. They are then gone with their batch, and share its cells.
+    pub(crate) pooling: Option<Pooling>,
 }
 
 impl ContextOptions {
     /// KV cells in all.
     pub(super) fn cells(&self) -> u32 {
-        self.context.saturating_mul(self.sequences)
+        match self.pooling {
+            Some(_) => self.batch,
+            None => self.context.saturating_mul(self.sequences),
+        }
     }
 
     pub(super) fn params(&self, interrupt: &Interrupt) -> LlamaContextParams {
@@ -38,8 +44,21 @@ impl ContextOptions {
             .with_no_perf(true)
             // Each sequence has its own stream of KV cells: attention then reads one sequence's cells, not all of them.
             .with_kv_unified(false);
+        if let Some(pooling) = self.pooling {
+            // One stream, so that a batch is computed at once: a text that is cut in two would be pooled twice.
+            params =
+                params.with_kv_unified(true).with_embeddings(true).with_pooling_type(pooling_type(pooling));
+        }
         interrupt.watch_over(&mut params);
         params
+    }
+}
+
+fn pooling_type(pooling: Pooling) -> LlamaPoolingType {
+    match pooling {
+        Pooling::Mean => LlamaPoolingType::Mean,
+        Pooling::Cls => LlamaPoolingType::Cls,
+        Pooling::Last => LlamaPoolingType::Last,
     }
 }
 
@@ -94,6 +113,11 @@ impl<'model> Context<'model> {
     /// The logits of the batch's token at `index`, which must have been added with `logits`.
     pub(crate) fn logits(&self, index: i32) -> &[f32] {
         self.inner.get_logits_ith(index)
+    }
+
+    /// The vector of the batch's `sequence`, where the context was made for vectors.
+    pub(crate) fn embedding(&self, sequence: i32) -> Option<&[f32]> {
+        self.inner.embeddings_seq_ith(sequence).ok()
     }
 
     /// Drops a sequence's KV cells from position `from` on. False when the memory can only be dropped as a whole

@@ -6,7 +6,7 @@ use crate::llama::{Applied, DecodeFailure, Token};
 use crate::logprobs::Likelihood;
 use crate::sample::{Sampling, Unpickable};
 use std::time::Instant;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// One answer to be written.
 #[derive(Clone, Debug)]
@@ -38,6 +38,23 @@ impl Job {
     pub(super) fn wanted(&self) -> Wanted<'_> {
         Wanted { prompt: &self.prompt, adapter: self.adapter }
     }
+}
+
+/// Texts to be turned into vectors.
+#[derive(Clone, Debug)]
+pub(crate) struct EmbedJob {
+    /// Each at least one token long and no longer than the context; at least one.
+    pub(crate) inputs: Vec<Vec<Token>>,
+}
+
+/// The vectors of an [`EmbedJob`], of length 1 and in its order.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Embedded {
+    pub(crate) vectors: Vec<Vec<f32>>,
+    /// Tokens of all texts.
+    pub(crate) tokens: usize,
+    /// This request's share of the computing time.
+    pub(crate) reading_us: u64,
 }
 
 /// What the order of waiting jobs goes by. Whoever asks says so himself: it decides nothing else.
@@ -139,13 +156,23 @@ impl From<Unpickable> for Failure {
     }
 }
 
-/// What the scheduler's thread is sent.
+/// What the scheduler's thread is sent. A thread does one kind of job only, which the server sees to.
 #[derive(Debug)]
 pub(super) enum Message {
     /// One more answer to be written.
     Job(Box<Submitted>),
+    /// More texts to be turned into vectors.
+    Embed(Box<SubmittedTexts>),
     /// Nothing: look at the interrupt.
     Wake,
+}
+
+/// A job that waits for its turn.
+pub(super) trait Waiting {
+    /// What its turn goes by.
+    fn order(&self) -> &Order;
+    /// Whether nobody waits for it any more.
+    fn abandoned(&self) -> bool;
 }
 
 /// A job on its way: with the channel back, and the place it takes up until it ends.
@@ -158,16 +185,50 @@ pub(super) struct Submitted {
     pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
-impl Submitted {
-    /// Whether nobody waits for the answer any more.
-    pub(super) fn abandoned(&self) -> bool {
-        self.events.is_closed()
+impl Waiting for Submitted {
+    fn order(&self) -> &Order {
+        &self.order
     }
 
+    fn abandoned(&self) -> bool {
+        self.events.is_closed()
+    }
+}
+
+impl Submitted {
     /// Ends it before it began.
     pub(super) fn refuse(mut self, failure: Failure) {
         self.place = None;
         // The channel has room for more than this; a closed one means that nobody waits.
         drop(self.events.try_send(Event::Failed(failure)));
+    }
+}
+
+/// Texts on their way, as [`Submitted`].
+#[derive(Debug)]
+pub(super) struct SubmittedTexts {
+    pub(super) job: EmbedJob,
+    pub(super) order: Order,
+    pub(super) answer: oneshot::Sender<Result<Embedded, Failure>>,
+    pub(super) place: OwnedSemaphorePermit,
+}
+
+impl Waiting for SubmittedTexts {
+    fn order(&self) -> &Order {
+        &self.order
+    }
+
+    fn abandoned(&self) -> bool {
+        self.answer.is_closed()
+    }
+}
+
+impl SubmittedTexts {
+    /// Ends it. Its place is given back first: whoever has the answer may ask again at once.
+    pub(super) fn end(self, result: Result<Embedded, Failure>) {
+        let SubmittedTexts { answer, place, .. } = self;
+        drop(place);
+        // A closed channel means that nobody waits.
+        drop(answer.send(result));
     }
 }

@@ -4,46 +4,52 @@
 //! A caller with nothing waiting has no place in the order, so one that comes now and then does not stand behind another's
 //! hundred. Its names are the requests' own word: who lies about them changes the order and nothing else.
 
-use super::job::Submitted;
+use super::job::Waiting;
 use std::time::Instant;
 
 /// The waiting requests.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    lines: Vec<Line>,
+#[derive(Debug)]
+pub(super) struct Queue<Job> {
+    lines: Vec<Line<Job>>,
     /// Requests given out so far.
     turns: u64,
 }
 
 /// What one caller has waiting, in the order it came; never empty.
 #[derive(Debug)]
-struct Line {
+struct Line<Job> {
     caller: String,
     /// When it had its last turn; 0 when it had none since it began to wait.
     last_turn: u64,
-    waiting: Vec<Submitted>,
+    waiting: Vec<Job>,
 }
 
-impl Queue {
+impl<Job> Default for Queue<Job> {
+    fn default() -> Self {
+        Self { lines: Vec::new(), turns: 0 }
+    }
+}
+
+impl<Job: Waiting> Queue<Job> {
     /// Adds a request.
-    pub(super) fn push(&mut self, submitted: Submitted) {
-        match self.lines.iter_mut().find(|line| line.caller == submitted.order.caller) {
+    pub(super) fn push(&mut self, submitted: Job) {
+        match self.lines.iter_mut().find(|line| line.caller == submitted.order().caller) {
             Some(line) => line.waiting.push(submitted),
             None => {
-                let caller = submitted.order.caller.clone();
+                let caller = submitted.order().caller.clone();
                 self.lines.push(Line { caller, last_turn: 0, waiting: vec![submitted] });
             }
         }
     }
 
     /// The request whose turn it is.
-    pub(super) fn next(&self) -> Option<&Submitted> {
+    pub(super) fn next(&self) -> Option<&Job> {
         let line = self.lines.get(self.turn()?)?;
         line.waiting.get(line.first())
     }
 
     /// Takes the request whose turn it is.
-    pub(super) fn pop(&mut self) -> Option<Submitted> {
+    pub(super) fn pop(&mut self) -> Option<Job> {
         let turn = self.turn()?;
         self.turns += 1;
         let line = self.lines.get_mut(turn)?;
@@ -61,11 +67,11 @@ impl Queue {
     }
 
     /// Forgets the requests that nobody waits for, and takes out those whose deadline has passed.
-    pub(super) fn sort_out(&mut self, now: Instant) -> Vec<Submitted> {
+    pub(super) fn sort_out(&mut self, now: Instant) -> Vec<Job> {
         let mut late = Vec::new();
         for line in &mut self.lines {
             line.waiting.retain(|submitted| !submitted.abandoned());
-            let overdue = |submitted: &mut Submitted| submitted.order.deadline.is_some_and(|end| end <= now);
+            let overdue = |submitted: &mut Job| submitted.order().deadline.is_some_and(|end| end <= now);
             late.extend(line.waiting.extract_if(.., overdue));
         }
         self.lines.retain(|line| !line.waiting.is_empty());
@@ -78,10 +84,10 @@ impl Queue {
     }
 }
 
-impl Line {
+impl<Job: Waiting> Line<Job> {
     /// The place of the request that goes first.
     fn first(&self) -> usize {
-        let deadline = |place: usize| self.waiting[place].order.deadline;
+        let deadline = |place: usize| self.waiting[place].order().deadline;
         // No deadline is later than any; of equals the first that came is the least.
         (0..self.waiting.len()).min_by_key(|&place| (deadline(place).is_none(), deadline(place))).unwrap_or(0)
     }
@@ -92,7 +98,7 @@ mod tests {
     use super::*;
     use crate::llama::Token;
     use crate::sample::Sampling;
-    use crate::scheduler::job::{Event, Job, Order};
+    use crate::scheduler::job::{Event, Job, Order, Submitted};
     use std::time::Duration;
     use tokio::sync::mpsc;
 
@@ -115,7 +121,7 @@ mod tests {
         (Submitted { job, order, events, place: None }, receiver)
     }
 
-    fn marks(queue: &mut Queue) -> Vec<usize> {
+    fn marks(queue: &mut Queue<Submitted>) -> Vec<usize> {
         std::iter::from_fn(|| queue.pop()).map(|submitted| submitted.job.prompt.len()).collect()
     }
 

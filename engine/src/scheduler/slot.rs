@@ -1,6 +1,6 @@
 //! One sequence of the context: the tokens its KV cells hold, and the request that uses it now.
 
-use super::job::{Event, Failure, Finish, FinishReason, Submitted, Usage};
+use super::job::{Event, Failure, Finish, FinishReason, Submitted, Usage, Waiting};
 use super::lookup::{Pace, guess};
 use super::plan::common_prefix;
 use super::prefix::{Source, Start, Wanted};
@@ -300,6 +300,6 @@ impl Run {
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

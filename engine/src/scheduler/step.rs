@@ -1,7 +1,7 @@
 //! The scheduler's thread: takes jobs, gives them slots, and computes step after step until told to stop.
 
 use super::board::Board;
-use super::job::{Failure, Message};
+use super::job::{Failure, Message, Submitted};
 use super::meter::Meter;
 use super::plan::{Reader, shares};
 use super::queue::Queue;
@@ -24,7 +24,7 @@ pub(super) struct Stepper<'model> {
     /// Tokens guessed at most for each step of a lone answer.
     lookup: usize,
     pub(super) slots: Vec<Slot>,
-    pub(super) waiting: Queue,
+    pub(super) waiting: Queue<Submitted>,
     turns: Turns,
     inbox: mpsc::Receiver<Message>,
     interrupt: &'model Interrupt,
@@ -126,7 +126,8 @@ impl<'model> Stepper<'model> {
     fn take(&mut self, message: Message) {
         match message {
             Message::Job(submitted) => self.waiting.push(*submitted),
-            Message::Wake => {}
+            // Dropped: the server sends none to a model that writes.
+            Message::Embed(_) | Message::Wake => {}
         }
     }
 

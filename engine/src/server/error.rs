@@ -53,6 +53,22 @@ impl ApiError {
         Self { param: Some(param.to_owned()), ..error }
     }
 
+    /// A text that is to become a vector does not fit.
+    pub(crate) fn input_too_long(param: &str, tokens: usize, context: usize) -> Self {
+        let message = format!(
+            "{param} is {tokens} tokens long, and this engine takes {context}. Shorten it, split it, or start the \
+             engine with a larger context if the model was trained on one."
+        );
+        let error = Self::new(StatusCode::BAD_REQUEST, Some("context_length_exceeded"), message);
+        Self { param: Some(param.to_owned()), ..error }
+    }
+
+    /// The model does not do what is asked of it.
+    pub(crate) fn other_kind(message: &str) -> Self {
+        let error = Self::new(StatusCode::BAD_REQUEST, Some("unsupported_capability"), message);
+        Self { param: Some("model".to_owned()), ..error }
+    }
+
     /// The body is larger than `limit` bytes.
     pub(crate) fn too_large(limit: usize) -> Self {
         let message = format!("The request body is larger than {limit} bytes.");

@@ -3,6 +3,7 @@
 
 mod fields;
 mod format;
+mod inputs;
 mod lora;
 mod messages;
 mod prompts;
@@ -16,6 +17,7 @@ use crate::template::{Message, Turn};
 use crate::tools::Tools;
 use fields::Fields;
 pub(crate) use format::Format;
+pub(crate) use inputs::EmbeddingRequest;
 pub(crate) use lora::Lora;
 pub(crate) use prompts::Prompt;
 use serde_json::{Map, Value};

@@ -37,6 +37,9 @@ impl Question {
 impl Service {
     /// Answers a question about tokens. Blocks while it tokenises.
     pub(super) fn tell(&self, question: Question, body: &[u8]) -> Result<Value, ApiError> {
+        if matches!(question, Question::Prompt | Question::Count) {
+            self.must_write()?;
+        }
         match question {
             Question::Tokenize => TokensRequest::parse_text(body).map(|request| self.tokenize(&request)),
             Question::Detokenize => self.detokenize(&TokensRequest::parse_tokens(body)?),

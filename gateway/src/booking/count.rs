@@ -8,7 +8,7 @@ impl Booking {
     pub(super) fn count_unanswered(&self, code: &'static str) {
         if self.fate.count() {
             self.app.metrics.done(&Done {
-                operation: "chat",
+                operation: self.operation.name(),
                 requested: &self.requested,
                 route: &self.receipt.route,
                 selected: &self.receipt.selected,
@@ -28,7 +28,7 @@ impl Booking {
         // What was lost was counted when it was, for the model that lost it.
         let lost = receipt.lost();
         self.app.metrics.done(&Done {
-            operation: "chat",
+            operation: self.operation.name(),
             requested: &self.requested,
             route: &receipt.route,
             selected: &receipt.selected,

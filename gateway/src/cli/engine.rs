@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use tollgate_engine::adapters::Adapter;
-use tollgate_engine::loading::CacheType;
+use tollgate_engine::loading::{CacheType, Pooling};
 
 use super::CliError;
 
@@ -71,6 +71,12 @@ struct LoadingArgs {
     /// Flash attention: true or false; default: llama.cpp's choice.
     #[arg(long, env = "TOLLGATE_ENGINE_FLASH_ATTENTION", value_name = "BOOL")]
     flash_attention: Option<bool>,
+    /// Answer /v1/embeddings, though the model writes; embedding models do so anyway.
+    #[arg(long, env = "TOLLGATE_ENGINE_EMBEDDINGS")]
+    embeddings: bool,
+    /// How a text's vectors become one: mean, cls or last; default: as the model's file says.
+    #[arg(long, env = "TOLLGATE_ENGINE_POOLING", value_name = "TYPE")]
+    pooling: Option<Pooling>,
 }
 
 #[cfg(feature = "embedded")]
@@ -83,6 +89,8 @@ impl LoadingArgs {
             cache_type_v: self.cache_type_v,
             flash_attention: self.flash_attention,
             cpu_tensors: self.cpu_tensors,
+            embeddings: self.embeddings,
+            pooling: self.pooling,
         }
     }
 }

@@ -96,7 +96,7 @@ pub fn demo_models() -> Vec<ModelEntry> {
             PerToken::from_picos(demo.output),
         )),
         context: u64::from(CONTEXT),
-        can: Capabilities { tools: true, json: true, images: false },
+        can: Capabilities { tools: true, json: true, ..Capabilities::default() },
         regions: vec!["local".to_owned()],
         ability: Some(ability(demo)),
     };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tollgate_engine::adapters::Adapter;
-use tollgate_engine::loading::{CacheType, Loading};
+use tollgate_engine::loading::{CacheType, Loading, Pooling};
 use tollgate_policies::Table;
 
 use super::adapters;
@@ -86,7 +86,7 @@ const KINDS: &[(&str, Word)] =
     &[("embedded", Word::Embedded), ("openai", Word::OpenAi), ("command", Word::Command)];
 
 /// Keys of any kind of engine.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 25] = [
     "adapters",
     "api_key",
     "base_url",
@@ -96,6 +96,7 @@ const KEYS: [&str; 23] = [
     "context",
     "cpu_moe",
     "cpu_tensors",
+    "embeddings",
     "env",
     "flash_attention",
     "gpu_layers",
@@ -106,6 +107,7 @@ const KEYS: [&str; 23] = [
     "model",
     "name",
     "parallel",
+    "pooling",
     "probe_s",
     "ready_timeout_s",
     "start",
@@ -174,6 +176,8 @@ fn loading(table: &Table<'_>) -> Loading {
         cache_type_v: table.opt_one_of("cache_type_v", &CacheType::NAMES).unwrap_or_default(),
         flash_attention: table.opt_bool("flash_attention"),
         cpu_tensors: table.opt_strings("cpu_tensors").unwrap_or_default(),
+        embeddings: table.opt_bool("embeddings").unwrap_or_default(),
+        pooling: table.opt_one_of("pooling", &Pooling::NAMES),
     };
     if let Some(contradiction) = loading.contradiction() {
         table.problem(
@@ -229,7 +233,7 @@ mod tests {
     fn a_model_is_loaded_as_it_says() {
         let engines = read(
             "gpu_layers = 20\ncpu_moe = true\ncpu_tensors = [\"blk\\\\.1\"]\ncache_type_k = \"q8_0\"\ncache_type_v = \"q4_0\"\n\
-             flash_attention = true\nready_timeout_s = 5\nmemory_mb = 6000",
+             flash_attention = true\nembeddings = true\npooling = \"last\"\nready_timeout_s = 5\nmemory_mb = 6000",
         );
         let engines = engines.unwrap();
         let EngineKind::Embedded(engine) = &engines[0].kind else { unreachable!() };
@@ -240,6 +244,8 @@ mod tests {
             cache_type_v: CacheType::Q4_0,
             flash_attention: Some(true),
             cpu_tensors: vec!["blk\\.1".to_owned()],
+            embeddings: true,
+            pooling: Some(Pooling::Last),
         };
         assert_eq!(engine.loading, loading);
         assert_eq!(
@@ -254,6 +260,7 @@ mod tests {
             ("cache_type_k = \"q8\"", "q8_0"),
             ("cache_type_v = \"q8_0\"\nflash_attention = false", "needs flash attention"),
             ("gpu_layer = 3", "gpu_layers"),
+            ("pooling = \"rank\"", "mean"),
             ("command = [\"x\"]", "command"),
         ] {
             let said = read(engine).unwrap_err();

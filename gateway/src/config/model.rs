@@ -141,17 +141,46 @@ fn ability(table: &Table<'_>) -> Option<Ability> {
 }
 
 fn capabilities(table: &Table<'_>) -> Capabilities {
+    const WORDS: [&str; 4] = ["tools", "json", "images", "embeddings"];
     let mut can = Capabilities::default();
     for (index, word) in table.opt_strings("can").unwrap_or_default().iter().enumerate() {
         match word.as_str() {
             "tools" => can.tools = true,
             "json" => can.json = true,
             "images" => can.images = true,
+            "embeddings" => can.embeddings = true,
             _ => {
-                let help = suggest(word, ["tools", "json", "images"]);
+                let help = suggest(word, WORDS);
                 table.problem_in("can", index, format!("a model cannot be {word:?}"), help);
             }
         }
     }
+    if can.embeddings && (can.tools || can.json || can.images) {
+        let help = "leave the others out, or give the model two entries".to_owned();
+        table.problem("can", "a model that makes embeddings writes no answers", Some(help));
+    }
     can
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read::document;
+    use super::*;
+    use std::path::Path;
+
+    fn read(can: &str) -> Result<Capabilities, String> {
+        let engine = "[[engine]]\nname = \"e\"\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:1/v1\"\n";
+        let price = "price = { input = 1, output = 0 }";
+        let text = format!("{engine}[[model]]\nname = \"m\"\nengine = \"e\"\n{price}\ncan = {can}\n");
+        let read = document("t.toml", &text, Path::new(""));
+        read.map(|raw| raw.models[0].can).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn a_model_embeds_or_writes() {
+        assert!(read("[\"embeddings\"]").unwrap().embeddings);
+        assert!(!read("[\"tools\", \"json\"]").unwrap().embeddings);
+        assert!(read("[\"embedding\"]").unwrap_err().contains("embeddings"));
+        assert!(read("[\"embeddings\", \"json\"]").unwrap_err().contains("writes no answers"));
+    }
 }

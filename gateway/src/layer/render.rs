@@ -20,6 +20,7 @@ use crate::wire::openai;
 /// None.
 pub async fn render<S: Inner>(app: Arc<App>, call: Call, mut next: S) -> Result<Response<Body>, Infallible> {
     let (began, fate, paid) = (call.began, Arc::clone(&call.fate), call.is_paid());
+    let operation = call.operation().name();
     let fault = match next.call(call).await {
         Ok(response) => return Ok(response),
         Err(fault) => fault,
@@ -28,8 +29,7 @@ pub async fn render<S: Inner>(app: Arc<App>, call: Call, mut next: S) -> Result<
     // A fault after money was reserved has been counted by its booking, which knows the model and the waiting.
     if paid && fate.count() {
         let total = began.elapsed();
-        let refused =
-            Done { operation: "chat", status: notice.code, overhead: total, total, ..Done::default() };
+        let refused = Done { operation, status: notice.code, overhead: total, total, ..Done::default() };
         app.metrics.done(&refused);
     }
     let (status, code) = (notice.status.as_u16(), notice.code);

@@ -11,6 +11,7 @@ use tollgate_router::Model;
 use crate::app::App;
 use crate::dispatch::read_whole;
 use crate::ledger::{Account, End, HoldRow, LedgerError, Receipt, ReceiptStatus, Timings, now_ms};
+use crate::operation::Operation;
 use crate::stopwatch::{micros, millis};
 use crate::upstream::Turn;
 use crate::wire::openai::Answer;
@@ -105,8 +106,10 @@ impl Errand<'_> {
         let id = format!("{}-{}", self.request, self.purpose);
         // Nobody waits for it: it takes its turn beside those who pay.
         let turn = Turn { caller: Some(self.purpose), deadline: None };
-        let answer = match upstream.chat(self.body.clone(), &id, turn).await {
-            Ok(response) => read_whole(response, upstream, self.app.limits.answer_wait).await,
+        let answer = match upstream.ask(Operation::Chat, self.body.clone(), &id, turn).await {
+            Ok(response) => {
+                read_whole(Operation::Chat, response, upstream, self.app.limits.answer_wait).await
+            }
             Err(failure) => Err(failure),
         };
         let Some((hold, mut receipt)) = open.booked.take() else { return Err(Unanswered::Failed) };

@@ -6,6 +6,7 @@
 
 mod answer;
 mod content;
+mod embeddings;
 mod render;
 mod rewrite;
 
@@ -17,6 +18,7 @@ use tollgate_policies::ServiceTier;
 use tollgate_router::{Role, Turn};
 
 use super::error::Fault;
+use crate::operation::Operation;
 use content::Content;
 
 pub use answer::{Answer, Usages, usage_of};
@@ -29,10 +31,14 @@ const CHOICES: u64 = 128;
 /// A chat request: what the gateway reads of it.
 #[derive(Debug)]
 pub struct Chat<'a> {
+    /// What is wanted: an answer, or vectors of the turns' texts.
+    pub operation: Operation,
     /// `model` as written.
     pub model: Cow<'a, str>,
     /// The conversation's text.
     pub turns: Vec<Turn<'a>>,
+    /// Tokens that are given by their numbers.
+    pub tokens: u64,
     /// Most tokens wanted for each choice, if said.
     pub max_tokens: Option<u64>,
     /// `n`: answers wanted, each of which costs.
@@ -59,7 +65,7 @@ pub struct Chat<'a> {
     fields: Fields<'a>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Fields<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     model: Option<&'a RawValue>,
@@ -142,8 +148,10 @@ impl<'a> Chat<'a> {
             whole("max_tokens", fields.max_tokens, u64::MAX)?,
         ];
         let mut chat = Chat {
+            operation: Operation::Chat,
             model,
             turns: Vec::with_capacity(messages.len()),
+            tokens: 0,
             max_tokens: limits.into_iter().flatten().min(),
             choices: whole("n", fields.n, CHOICES)?.unwrap_or(1),
             stream: fields.stream.unwrap_or(false),
@@ -230,6 +238,11 @@ fn bad_body(code: &'static str, message: String) -> Fault {
 
 /// Reads the text again, slowly, to say which field was wrong.
 fn explain(text: &str, error: &serde_json::Error) -> Fault {
+    explain_as::<Fields<'_>>(text, error)
+}
+
+/// The same for fields of this kind.
+fn explain_as<'a, F: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> Fault {
     if text.trim().is_empty() {
         return bad_body("empty_body", "the body is empty: send a JSON object".to_owned());
     }
@@ -241,7 +254,7 @@ fn explain(text: &str, error: &serde_json::Error) -> Fault {
         return bad_body("invalid_json", format!("the body is not valid JSON: {error}"));
     }
     let mut reader = serde_json::Deserializer::from_str(text);
-    match serde_path_to_error::deserialize::<_, Fields<'_>>(&mut reader) {
+    match serde_path_to_error::deserialize::<_, F>(&mut reader) {
         Err(found) if found.path().iter().next().is_some() => {
             let param = found.path().to_string();
             let message = format!("`{param}`: {}", in_json_words(&found.inner().to_string()));

@@ -41,7 +41,7 @@ fn model(name: &str, ability: f64, price: u64, bits: u32, region: &str) -> Model
         bits: Some(bits),
         price,
         context: 4096,
-        can: Capabilities { tools: true, json: true, images: name == "large" },
+        can: Capabilities { tools: true, json: true, images: name == "large", ..Capabilities::default() },
         regions: vec![region.into()],
         ability: ability.into(),
     }
@@ -220,6 +220,49 @@ fn every_filter_says_why() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn vectors_come_from_the_named_model_wherever_it_runs() {
+    let embeds = |name: &str, upstream: &str| {
+        let mut model = model(name, 0.0, 20_000, 16, "eu");
+        model.can = Capabilities { embeddings: true, ..Capabilities::default() };
+        model.upstream_model = upstream.into();
+        model
+    };
+    let models =
+        [catalog().models().to_vec(), vec![embeds("e1", "bge"), embeds("e2", "bge"), embeds("e3", "e5")]];
+    let catalog = Catalog::new(models.concat());
+    let policy = check("test.toml", POLICY, None).unwrap();
+    let tags = BTreeMap::new();
+    let score = score(0.9, 0.95);
+    let ask = |live: &[Live], needs: &Needs<'_>| {
+        decide(&policy, &catalog, live, &score, &score.facts(100, &tags, 0.9), needs, 0.0)
+    };
+    let wanted = Needs { embeddings: Some("bge"), pinned: Some("e2"), max_tokens: Some(0), ..needs() };
+    let mut decision = ask(&[Live::default(); 6], &wanted).unwrap();
+    decision.embed("e2");
+    assert_eq!((&decision.ranked[..], decision.baseline), (&[4, 3][..], 4), "never another model's");
+    let verdict = &decision.verdicts[4];
+    assert_eq!(
+        (verdict.output_cap, verdict.cost.nanos(), verdict.worst_cost.nanos()),
+        (0, 2_000, 10_000),
+        "no answer"
+    );
+    let mut live = [Live::default(); 6];
+    live[4].up = false;
+    let mut decision = ask(&live, &wanted).unwrap();
+    decision.embed("e2");
+    assert_eq!(decision.ranked, [3]);
+    assert!(decision.reason.contains("e1 is the same model as e2"), "{}", decision.reason);
+    let chat = ask(&[Live::default(); 6], &needs()).unwrap();
+    assert!(chat.ranked.iter().all(|place| *place < 3), "no chat goes to a model that embeds");
+    let none =
+        ask(&[Live::default(); 6], &Needs { pinned: Some("large"), embeddings: Some("large"), ..wanted })
+            .unwrap_err();
+    assert!(none.reason.contains("large: it has no support for embeddings"), "{}", none.reason);
+    let none = ask(&[Live::default(); 6], &Needs { pinned: Some("e3"), ..needs() }).unwrap_err();
+    assert!(none.reason.contains("/v1/embeddings"), "{}", none.reason);
 }
 
 #[test]

@@ -60,6 +60,35 @@ def _():
         same(client.chat.completions.create(model=model, **ASK).model, model)
 
 
+@check("python: vectors, which the SDK asks for in base64, are those asked for as numbers")
+def _():
+    texts = ["The cat sleeps on the sofa.", "A kitten naps on the couch.", "Interest rates rose again."]
+    raw = client.embeddings.with_raw_response.create(model="vectors", input=texts)
+    answer = raw.parse()
+    same((answer.model, [item.index for item in answer.data]), ("vectors", [0, 1, 2]), "model and places")
+    plain = client.embeddings.create(model="vectors", input=texts, encoding_format="float")
+    for one, other in zip(answer.data, plain.data):
+        same(len(one.embedding), len(other.embedding), "length")
+        assert max(abs(a - b) for a, b in zip(one.embedding, other.embedding)) < 1e-4
+        assert abs(sum(part * part for part in one.embedding) - 1) < 1e-4
+    vectors = [item.embedding for item in answer.data]
+    likeness = lambda a, b: sum(x * y for x, y in zip(vectors[a], vectors[b]))
+    assert likeness(0, 1) > max(likeness(0, 2), likeness(1, 2)), "the two about cats are nearest"
+    assert answer.usage.prompt_tokens == answer.usage.total_tokens > 15, answer.usage
+    same(float(raw.headers["x-tollgate-cost-usd"]), round(answer.usage.prompt_tokens * 2e-8, 9), "cost")
+
+
+@check("python: vectors that cannot be had are a 400 that names why")
+def _():
+    error = refused("empty text", openai.BadRequestError, lambda: client.embeddings.create(model="vectors", input=["a", ""]),
+                    400, "empty_input")
+    same(error.param, "input[1]", "param")
+    refused("chat model", openai.BadRequestError, lambda: client.embeddings.create(model="small", input="a"),
+            400, "unsupported_capability")
+    refused("vectors of a chat", openai.BadRequestError, lambda: client.chat.completions.create(model="vectors", **ASK),
+            400, "unsupported_capability")
+
+
 @check("python: a stream is the whole answer in pieces, and its last chunk has usage and cost")
 def _():
     whole = client.chat.completions.create(model="small", **ASK).choices[0].message.content

@@ -1,7 +1,8 @@
 //! How much memory a model will need, told from its file before it is loaded.
 //!
 //! Weights as the file has them, KV memory as the attention's shape and the settings make it, and a flat sum for the
-//! rest. An estimate for deciding what fits beside what: some tens of megabytes off, more for models that keep other
+//! rest. Where texts become vectors nothing is kept of them, but a model made for writing computes the scores of all words
+//! for each token of a text at once. An estimate for deciding what fits beside what: some tens of megabytes off, more for models that keep other
 //! state than keys and values.
 
 use std::path::Path;
@@ -12,6 +13,8 @@ use crate::models::ModelError;
 
 /// Graph buffers, vocabulary and the process itself, bytes.
 const REST: u64 = 96_000_000;
+/// Bytes of a word's score, where it is computed and where it is read from.
+const SCORES: u64 = 8;
 /// Numbers in a block of a cache type.
 const BLOCK: u64 = 32;
 
@@ -39,6 +42,12 @@ fn needed(gguf: &Gguf, context: u64, parallel: u64, loading: &Loading) -> Result
     let heads = number("attention.head_count").unwrap_or(1).max(1);
     let width = number("embedding_length").unwrap_or(0) / heads;
     let layers = number("block_count").unwrap_or(0);
+    // An encoder keeps nothing; other models are given the memory of one text.
+    let reads = matches!(own("attention.causal"), Some(Value::Bool(false)));
+    let embeds = loading.embeddings || reads || number("pooling_type").is_some_and(|pooling| pooling > 0);
+    let parallel = if embeds { u64::from(!reads) } else { parallel };
+    let scores =
+        if embeds && !reads { context.saturating_mul(words(gguf)).saturating_mul(SCORES) } else { 0 };
     // Either one number for all layers, or one for each.
     let kv_heads = match own("attention.head_count_kv") {
         Some(Value::Array(_, each)) => each.iter().filter_map(Value::as_u64).sum(),
@@ -51,7 +60,15 @@ fn needed(gguf: &Gguf, context: u64, parallel: u64, loading: &Loading) -> Result
     };
     let keys = side("attention.key_length", loading.cache_type_k.block_bytes());
     let values = side("attention.value_length", loading.cache_type_v.block_bytes());
-    Ok(gguf.file_bytes.saturating_add(keys).saturating_add(values).saturating_add(REST))
+    Ok([keys, values, scores, REST].into_iter().fold(gguf.file_bytes, u64::saturating_add))
+}
+
+/// Tokens of the vocabulary.
+fn words(gguf: &Gguf) -> u64 {
+    match gguf.value("tokenizer.ggml.tokens") {
+        Some(Value::Array(_, tokens)) => tokens.len() as u64,
+        _ => 0,
+    }
 }
 
 #[cfg(test)]
@@ -92,5 +109,17 @@ mod tests {
             1000 + 2 * kv + REST,
             "as trained"
         );
+    }
+
+    #[test]
+    fn texts_that_become_vectors_are_not_kept() {
+        let mut gguf = model(Value::U32(2));
+        let words = (0..10).map(|_| Value::text("a")).collect();
+        gguf.metadata.push(("tokenizer.ggml.tokens".to_owned(), Value::Array(8, words)));
+        let kv = 2 * 2 * 16 * 1024 * 2 * 2;
+        let asked = Loading { embeddings: true, ..Loading::default() };
+        assert_eq!(needed(&gguf, 1024, 3, &asked).unwrap(), 1000 + kv + 1024 * 10 * SCORES + REST);
+        gguf.metadata.push(("llama.attention.causal".to_owned(), Value::Bool(false)));
+        assert_eq!(needed(&gguf, 1024, 3, &Loading::default()).unwrap(), 1000 + REST, "an encoder");
     }
 }

@@ -51,7 +51,7 @@ fn prompt(value: &Value) -> Option<Prompt> {
     }
 }
 
-fn tokens(list: &[Value]) -> Option<Prompt> {
+pub(super) fn tokens(list: &[Value]) -> Option<Prompt> {
     let numbers: Option<Vec<usize>> = list.iter().map(|token| token.as_u64()?.try_into().ok()).collect();
     numbers.filter(|numbers| !numbers.is_empty()).map(Prompt::Tokens)
 }

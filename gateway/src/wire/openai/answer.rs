@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use tollgate_policies::{ServiceTier, Usage};
 
 use super::json_string;
+use crate::operation::Operation;
 use crate::wire::splice::{Edits, range_in};
 
 /// A whole answer, or one chunk of a streamed one.
@@ -22,6 +23,9 @@ pub struct Answer<'a> {
     service_tier: Option<&'a RawValue>,
     #[serde(borrow)]
     choices: Option<Vec<Choice<'a>>>,
+    /// Vectors, of an answer that has no choices.
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
 }
@@ -87,7 +91,10 @@ struct CompletionParts {
 /// cut to it, so a confused engine cannot make a cost negative. `engine_us` is zero where the engine does not say.
 #[must_use]
 pub fn usage_of(raw: &str) -> Option<Usage> {
-    let usages: Usages = serde_json::from_str(raw).ok()?;
+    serde_json::from_str(raw).ok().and_then(read)
+}
+
+fn read(usages: Usages) -> Option<Usage> {
     let parts = usages.prompt_tokens_details.unwrap_or_default();
     // OpenAI-compatible gateways before Anthropic models write both ways; what counts then is the prompt as a whole.
     let read = parts
@@ -128,16 +135,29 @@ impl<'a> Answer<'a> {
         serde_json::from_str(text).ok()
     }
 
-    /// Whether this has the one thing every chat answer has.
+    /// Whether this has the one thing that every answer of this kind has.
     #[must_use]
-    pub fn is_answer(&self) -> bool {
-        self.choices.is_some() && self.error.is_none()
+    pub fn is_answer(&self, operation: Operation) -> bool {
+        let has = match operation {
+            Operation::Chat => self.choices.is_some(),
+            Operation::Embeddings => self.is_vectors(),
+        };
+        has && self.error.is_none()
+    }
+
+    fn is_vectors(&self) -> bool {
+        self.choices.is_none() && self.data.is_some_and(|data| data.get().starts_with('['))
     }
 
     /// The usage, where the engine reported one.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        let usage = self.usage.and_then(|raw| usage_of(raw.get()))?;
+        let mut usages: Usages = serde_json::from_str(self.usage?.get()).ok()?;
+        if self.is_vectors() {
+            // Nothing is written beside them.
+            usages.completion_tokens = Some(0);
+        }
+        let usage = read(usages)?;
         Some(Usage { service_tier: self.service_tier.and_then(tier_of).or(usage.service_tier), ..usage })
     }
 
@@ -283,7 +303,16 @@ mod tests {
 
     #[test]
     fn an_error_is_no_answer() {
-        assert!(!Answer::read(r#"{"error":{"message":"no"}}"#).unwrap().is_answer());
+        let is = |text, operation| Answer::read(text).unwrap().is_answer(operation);
+        assert!(!is(r#"{"error":{"message":"no"}}"#, Operation::Chat));
+        let vectors =
+            r#"{"data":[{"embedding":[1]}],"model":"up","usage":{"prompt_tokens":5,"total_tokens":5}}"#;
+        assert!(is(vectors, Operation::Embeddings) && !is(vectors, Operation::Chat));
+        assert!(
+            !is(r#"{"data":"no"}"#, Operation::Embeddings) && !is(r#"{"choices":[]}"#, Operation::Embeddings)
+        );
+        let usage = Answer::read(vectors).unwrap().usage().unwrap();
+        assert_eq!((usage.prompt_tokens, usage.completion_tokens), (5, 0));
         assert!(Answer::read("<html>").is_none());
     }
 }
