@@ -24,7 +24,7 @@ CONFIG = {
                        "exam": {"share": 0.2, "penalty": 0.1, "meaning_only": True},
                        "steps": {"share": 0.25, "penalty": 0.03, "meaning_only": False}}},
     "weights": {"length": 0.3, "proxy": 0.1, "domain": 0.2},
-    "targets": {"balance": 0.5, "reference": 4.0, "outcome": 1.0, "soft": {"everyday": 1.0, "exam": 1.0, "steps": 0.4, "level": 0.4, "effort": 0.25}},
+    "targets": {"balance": 0.5, "reference": 4.0, "outcome": 1.0, "soft": {"everyday": 1.0, "exam": 0.3, "steps": 0.4, "level": 0.4, "effort": 0.25}},
 }
 
 
