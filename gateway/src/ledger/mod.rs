@@ -4,6 +4,7 @@
 //! queue, so a slow disk slows requests down instead of filling memory. A settle that returned is in the
 //! write-ahead log. Reading (reports, verification, export) uses connections of its own and never blocks it.
 
+mod answer;
 mod asked;
 mod batch;
 mod chain;
@@ -54,6 +55,7 @@ pub use report::{Dimension, Line, Question, Report, Speed};
 pub use unwritten::Unwritten;
 pub use verify::Verdict;
 
+use answer::Asker;
 use batch::Change;
 use store::{FileStore, Store};
 use writer::{Message, Shared, Writer};
@@ -217,8 +219,8 @@ impl Ledger {
     }
 
     async fn record(&self, change: Change) -> Result<Recording, LedgerError> {
-        let (answer, committed) = oneshot::channel();
-        self.send(Message::Write(change, Some(answer))).await?;
+        let (asker, committed) = Asker::new();
+        self.send(Message::Write(change, Some(asker))).await?;
         Ok(Recording(committed))
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
+use super::answer::{self, Asker};
 use super::batch::Change;
 use super::error::LedgerError;
 use super::store::Store;
@@ -32,7 +33,7 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum Message {
     /// Write this; the answer, if wanted, says whether it is in the file.
-    Write(Change, Option<oneshot::Sender<Result<(), LedgerError>>>),
+    Write(Change, Option<Asker>),
     /// The overflow has something in it.
     Wake,
     /// Write what is there, then stop.
@@ -62,7 +63,7 @@ pub(crate) struct Writer {
     queue: mpsc::Receiver<Message>,
     /// Not yet in the file: the batch being gathered, or what a failed commit left.
     pending: Vec<Change>,
-    answers: Vec<(usize, oneshot::Sender<Result<(), LedgerError>>)>,
+    askers: Vec<(usize, Asker)>,
     closing: Option<oneshot::Sender<Result<(), LedgerError>>>,
 }
 
@@ -74,7 +75,7 @@ impl Writer {
         queue: mpsc::Receiver<Message>,
     ) -> Result<Writer, LedgerError> {
         shared.rows.store(store.rows()?, Ordering::Relaxed);
-        Ok(Writer { store, shared, queue, pending: Vec::new(), answers: Vec::new(), closing: None })
+        Ok(Writer { store, shared, queue, pending: Vec::new(), askers: Vec::new(), closing: None })
     }
 
     /// Writes until closed or until every handle is gone.
@@ -123,10 +124,10 @@ impl Writer {
     /// Puts a message into the batch; false when it was the last.
     fn take(&mut self, message: Message) -> bool {
         match message {
-            Message::Write(change, answer) => {
+            Message::Write(change, asker) => {
                 self.pending.push(change);
-                if let Some(answer) = answer {
-                    self.answers.push((self.pending.len() - 1, answer));
+                if let Some(asker) = asker {
+                    self.askers.push((self.pending.len() - 1, asker));
                 }
                 true
             }
@@ -164,16 +165,15 @@ impl Writer {
                 if self.shared.stalled.swap(false, Ordering::Relaxed) {
                     tracing::info!("the ledger can be written again");
                 }
-                for (index, answer) in self.answers.drain(..) {
+                answer::all(self.askers.drain(..).map(|(index, asker)| {
                     let outcome = match (applied.duplicates.contains(&index), self.pending.get(index)) {
                         (true, Some(Change::Settle(end))) => {
                             Err(LedgerError::Duplicate { request_id: end.receipt.request_id.clone() })
                         }
                         _ => Ok(()),
                     };
-                    // The one who asked may have gone away; what was asked is done all the same.
-                    let _nobody_waits = answer.send(outcome);
-                }
+                    (asker, outcome)
+                }));
                 self.pending.clear();
                 self.store.rest();
                 true
@@ -183,9 +183,8 @@ impl Writer {
                     tracing::error!(%error, "the ledger cannot be written; holding on to what is waiting");
                 }
                 *self.shared.reason.lock() = error.to_string();
-                for (_, answer) in self.answers.drain(..) {
-                    let _nobody_waits = answer.send(Err(LedgerError::Stalled { reason: error.to_string() }));
-                }
+                let stalled = || Err(LedgerError::Stalled { reason: error.to_string() });
+                answer::all(self.askers.drain(..).map(|(_, asker)| (asker, stalled())));
                 false
             }
         }
@@ -217,17 +216,21 @@ mod tests {
     use crate::ledger::store::FileStore;
     use crate::ledger::{open, recovery};
 
+    fn writer(path: &std::path::Path) -> (Writer, Arc<Shared>, mpsc::Sender<Message>) {
+        let mut db = open::writable(path).unwrap();
+        recovery::recover(&mut db, 0).unwrap();
+        let shared = Arc::new(Shared::default());
+        let (queue, messages) = mpsc::channel(QUEUE);
+        let (lock, folding) = (Lock::take(path).unwrap(), Folding::start(path).unwrap());
+        let store = Box::new(FileStore::new(db, lock, folding).unwrap());
+        (Writer::new(store, Arc::clone(&shared), messages).unwrap(), shared, queue)
+    }
+
     #[test]
     fn a_receipt_that_overflowed_comes_after_the_hold_that_was_queued() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.db");
-        let mut db = open::writable(&path).unwrap();
-        recovery::recover(&mut db, 0).unwrap();
-        let shared = Arc::new(Shared::default());
-        let (queue, messages) = mpsc::channel(QUEUE);
-        let (lock, folding) = (Lock::take(&path).unwrap(), Folding::start(&path).unwrap());
-        let store = Box::new(FileStore::new(db, lock, folding).unwrap());
-        let mut writer = Writer::new(store, Arc::clone(&shared), messages).unwrap();
+        let (mut writer, shared, queue) = writer(&path);
         let request_id = || "r".to_owned();
         let receipt = Receipt { request_id: request_id(), ..Receipt::default() };
         shared.overflow.lock().push_back(Change::Settle(End {
