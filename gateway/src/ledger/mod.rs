@@ -25,6 +25,7 @@ mod recovery;
 mod report;
 mod schema;
 mod store;
+mod stretch;
 mod unwritten;
 mod verify;
 mod writer;
@@ -247,7 +248,7 @@ fn open_file(path: &Path) -> Result<(FileStore, Recovery), LedgerError> {
             .map_err(|source| LedgerError::ReadOnly { path: path.to_owned(), source })?;
     }
     let lock = open::Lock::take(path)?;
-    let mut db = open::writable(path)?;
+    let mut db = open::owned(path, &lock)?;
     let recovery = recovery::recover(&mut db, now_ms()).map_err(|error| error.at(path))?;
     let folding = fold::Folding::start(path)?;
     let store = FileStore::new(db, lock, folding).map_err(|error| error.at(path))?;
