@@ -69,6 +69,8 @@ pub(crate) struct Applied {
     pub(crate) receipts: u64,
     /// Indices into the batch of receipts refused as duplicates.
     pub(crate) duplicates: Vec<usize>,
+    /// By how many holds the file has more.
+    pub(crate) held: i64,
 }
 
 const INSERT_RECEIPT: &str = "INSERT INTO receipts (request_id, at_ms, key, team, run, tags, policy, route, \
@@ -126,7 +128,7 @@ fn write(
     stretch: &Stretch,
     changes: &[Change],
 ) -> Result<(Applied, Counted), LedgerError> {
-    let mut applied = Applied { head, receipts: 0, duplicates: Vec::new() };
+    let mut applied = Applied { head, receipts: 0, duplicates: Vec::new(), held: 0 };
     // With whether an older row of the same request may be in the file.
     let mut new_holds: HashMap<&str, (&HoldRow, bool)> = HashMap::new();
     let (mut spent, mut last) = (Spent::default(), 0);
@@ -141,13 +143,13 @@ fn write(
             }
             Change::Drop(request_id) => {
                 if new_holds.remove(request_id.as_str()).is_none_or(|(_, in_file)| in_file) {
-                    delete_hold(step, request_id)?;
+                    applied.held -= delete_hold(step, request_id)?;
                 }
             }
             Change::Settle(End { held, receipt, content: kept }) => {
                 let request_id = receipt.request_id.as_str();
                 if *held && new_holds.remove(request_id).is_none_or(|(_, in_file)| in_file) {
-                    delete_hold(step, request_id)?;
+                    applied.held -= delete_hold(step, request_id)?;
                 }
                 match insert_receipt(step, applied.head, receipt)? {
                     Some((link, seq)) => {
@@ -173,8 +175,9 @@ fn write(
             }
         }
     }
-    for (hold, _) in new_holds.into_values() {
+    for (hold, in_file) in new_holds.into_values() {
         insert_hold(step, hold)?;
+        applied.held += i64::from(!in_file);
     }
     let counted = stretch.count(step, spent, last)?;
     Ok((applied, counted))
@@ -186,9 +189,10 @@ fn insert_hold(step: &Connection, hold: &HoldRow) -> Result<(), LedgerError> {
     Ok(())
 }
 
-fn delete_hold(step: &Connection, request_id: &str) -> rusqlite::Result<()> {
-    step.prepare_cached("DELETE FROM holds WHERE request_id = ?1")?.execute([request_id])?;
-    Ok(())
+/// Removes a hold and says whether there was one.
+fn delete_hold(step: &Connection, request_id: &str) -> rusqlite::Result<i64> {
+    let deleted = step.prepare_cached("DELETE FROM holds WHERE request_id = ?1")?.execute([request_id])?;
+    Ok(i64::from(deleted > 0))
 }
 
 /// Writes a receipt and says its link and number; `None` if its request already has one.

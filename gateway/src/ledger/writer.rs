@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
@@ -26,6 +26,8 @@ const BATCH: usize = 1024;
 const SIBLINGS: usize = 4;
 /// … and waiting this long for more of them costs less than a commit each (PostgreSQL's `commit_delay`).
 const COMMIT_DELAY: Duration = Duration::from_micros(150);
+/// Holds that are on record count as siblings while commits come as soon after each other as this.
+const BRISK: Duration = Duration::from_millis(1);
 /// Pause between attempts while the file cannot be written.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -64,6 +66,10 @@ pub(crate) struct Writer {
     /// Not yet in the file: the batch being gathered, or what a failed commit left.
     pending: Vec<Change>,
     askers: Vec<(usize, Asker)>,
+    /// Holds in the file.
+    held: i64,
+    /// When the last commit was done.
+    done: Instant,
     closing: Option<oneshot::Sender<Result<(), LedgerError>>>,
 }
 
@@ -75,7 +81,16 @@ impl Writer {
         queue: mpsc::Receiver<Message>,
     ) -> Result<Writer, LedgerError> {
         shared.rows.store(store.rows()?, Ordering::Relaxed);
-        Ok(Writer { store, shared, queue, pending: Vec::new(), askers: Vec::new(), closing: None })
+        Ok(Writer {
+            store,
+            shared,
+            queue,
+            pending: Vec::new(),
+            askers: Vec::new(),
+            held: 0,
+            done: Instant::now(),
+            closing: None,
+        })
     }
 
     /// Writes until closed or until every handle is gone.
@@ -83,7 +98,7 @@ impl Writer {
         let mut open = true;
         while open {
             open = self.next() && self.take_queued();
-            if open && !self.pending.is_empty() && self.shared.unwritten.load(Ordering::Relaxed) >= SIBLINGS {
+            if open && !self.pending.is_empty() && self.has_siblings() {
                 std::thread::sleep(COMMIT_DELAY);
                 open = self.take_queued();
             }
@@ -103,6 +118,13 @@ impl Writer {
         if let Some(closing) = closing {
             let _nobody_waits = closing.send(outcome);
         }
+    }
+
+    /// Whether more is about to come, so that it is worth waiting for.
+    fn has_siblings(&self) -> bool {
+        let begun = self.shared.unwritten.load(Ordering::Relaxed);
+        let open = begun.saturating_add(usize::try_from(self.held).unwrap_or(0));
+        begun >= SIBLINGS || (open >= SIBLINGS && self.done.elapsed() < BRISK)
     }
 
     /// Waits for a message; false when there will be no more.
@@ -175,6 +197,8 @@ impl Writer {
                     (asker, outcome)
                 }));
                 self.pending.clear();
+                self.held += applied.held;
+                self.done = Instant::now();
                 self.store.rest();
                 true
             }
@@ -224,6 +248,25 @@ mod tests {
         let (lock, folding) = (Lock::take(path).unwrap(), Folding::start(path).unwrap());
         let store = Box::new(FileStore::new(db, lock, folding).unwrap());
         (Writer::new(store, Arc::clone(&shared), messages).unwrap(), shared, queue)
+    }
+
+    #[test]
+    fn holds_on_record_are_siblings_while_commits_follow_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut writer, shared, _queue) = writer(&folder.path().join("ledger.db"));
+        let hold = |id: usize| HoldRow { request_id: id.to_string(), ..HoldRow::default() };
+        writer.pending = (0..SIBLINGS).map(|id| Change::Hold(Box::new(hold(id)))).collect();
+        assert!(writer.commit());
+        writer.done = Instant::now() + BRISK;
+        assert!(writer.has_siblings());
+        writer.done = Instant::now().checked_sub(2 * BRISK).unwrap();
+        assert!(!writer.has_siblings(), "an answer may take minutes");
+        writer.pending = vec![Change::Drop("0".to_owned())];
+        assert!(writer.commit());
+        writer.done = Instant::now() + BRISK;
+        assert!(!writer.has_siblings());
+        shared.unwritten.store(1, Ordering::Relaxed);
+        assert!(writer.has_siblings());
     }
 
     #[test]
