@@ -85,13 +85,30 @@ impl std::iter::Sum for Usd {
 impl fmt::Display for Usd {
     /// Plain decimal dollars without a sign for the currency: at least six decimals, at most nine.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = self.0.unsigned_abs();
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let mut decimals = format!("{:09}", nanos % NANOS_PER_USD);
-        while decimals.len() > 6 && decimals.ends_with('0') {
-            decimals.pop();
+        // Every receipt has some ten amounts: written from the end into a place of their own, they need no memory.
+        let mut text = [0; 24];
+        let (mut place, mut rest, mut decimals) = (text.len(), self.0.unsigned_abs(), 9);
+        while decimals > 6 && rest.is_multiple_of(10) {
+            rest /= 10;
+            decimals -= 1;
         }
-        f.pad(&format!("{sign}{}.{decimals}", nanos / NANOS_PER_USD))
+        let mut put = |byte: u8| {
+            place -= 1;
+            text[place] = byte;
+        };
+        let mut digits = 0;
+        while digits <= decimals || rest > 0 {
+            if digits == decimals {
+                put(b'.');
+            }
+            put(b'0' + (rest % 10) as u8);
+            rest /= 10;
+            digits += 1;
+        }
+        if self.0 < 0 {
+            put(b'-');
+        }
+        f.pad(std::str::from_utf8(&text[place..]).unwrap_or_default())
     }
 }
 

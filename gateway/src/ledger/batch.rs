@@ -1,11 +1,11 @@
-//! One transaction of the ledger's writer: holds in, receipts in, holds out, window sums up.
+//! One transaction of the ledger's writer: holds in, receipts in, holds out, and at times window sums up.
 //!
 //! A hold whose receipt is in the same batch never touches the file. A batch is applied whole or not at all;
 //! only a duplicate receipt is left out, and reported, without failing its neighbours.
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, params};
 use tollgate_policies::Usd;
 
 use super::chain::Link;
@@ -13,7 +13,8 @@ use super::content::{self, Content};
 use super::error::LedgerError;
 use super::moved::Costly;
 use super::outcome::{self, Judged, Promotion};
-use super::record::{Account, HoldRow, Receipt};
+use super::record::{HoldRow, Receipt};
+use super::stretch::{Counted, Spent, Stretch};
 
 /// A change waiting to be written.
 #[derive(Debug)]
@@ -68,15 +69,13 @@ pub(crate) struct Applied {
     pub(crate) receipts: u64,
     /// Indices into the batch of receipts refused as duplicates.
     pub(crate) duplicates: Vec<usize>,
+    /// By how many holds the file has more.
+    pub(crate) held: i64,
 }
 
 const INSERT_RECEIPT: &str = "INSERT INTO receipts (request_id, at_ms, key, team, run, tags, policy, route, \
     selected, model, engine, status, prompt_tokens, completion_tokens, cost_nanos, baseline_nanos, saved_nanos, \
     body, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
-
-const ADD_TO_WINDOW: &str = "INSERT INTO windows (budget, subject, window_start_ms, settled_nanos, updated_ms) \
-    VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET settled_nanos = settled_nanos + excluded.settled_nanos, \
-    updated_ms = max(updated_ms, excluded.updated_ms)";
 
 // Written only where it differs from the limit last recorded, so restarts and reloads add no rows.
 const RECORD_LIMIT: &str = "INSERT INTO limits (budget, limit_nanos, from_ms) SELECT ?1, ?2, ?3 WHERE ?2 IS NOT \
@@ -93,13 +92,46 @@ pub(crate) fn head(db: &Connection) -> rusqlite::Result<Link> {
     }
 }
 
-/// Applies `changes` in one transaction that continues the chain after `head`.
-pub(crate) fn apply(db: &mut Connection, head: Link, changes: &[Change]) -> Result<Applied, LedgerError> {
-    let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut applied = Applied { head, receipts: 0, duplicates: Vec::new() };
+/// Applies `changes` in one transaction that continues the chain after `head`, and counts them in `stretch`.
+pub(crate) fn apply(
+    db: &mut Connection,
+    head: Link,
+    stretch: &mut Stretch,
+    changes: &[Change],
+) -> Result<Applied, LedgerError> {
+    // Not `Connection::transaction`: it has SQLite read both words anew each time.
+    db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let written = write(db, head, stretch, changes).and_then(|written| {
+        db.prepare_cached("COMMIT")?.execute([])?;
+        Ok(written)
+    });
+    match written {
+        Ok((applied, counted)) => {
+            stretch.take(counted);
+            Ok(applied)
+        }
+        Err(error) => {
+            if !db.is_autocommit()
+                && let Err(error) = db.execute_batch("ROLLBACK")
+            {
+                tracing::error!(%error, "what could not be written could not be taken back");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Writes `changes` in the open transaction.
+fn write(
+    step: &Connection,
+    head: Link,
+    stretch: &Stretch,
+    changes: &[Change],
+) -> Result<(Applied, Counted), LedgerError> {
+    let mut applied = Applied { head, receipts: 0, duplicates: Vec::new(), held: 0 };
     // With whether an older row of the same request may be in the file.
     let mut new_holds: HashMap<&str, (&HoldRow, bool)> = HashMap::new();
-    let mut spent: HashMap<&Account, (Usd, u64)> = HashMap::new();
+    let (mut spent, mut last) = (Spent::default(), 0);
     for (index, change) in changes.iter().enumerate() {
         match change {
             Change::Hold(hold) => {
@@ -111,28 +143,29 @@ pub(crate) fn apply(db: &mut Connection, head: Link, changes: &[Change]) -> Resu
             }
             Change::Drop(request_id) => {
                 if new_holds.remove(request_id.as_str()).is_none_or(|(_, in_file)| in_file) {
-                    delete_hold(&step, request_id)?;
+                    applied.held -= delete_hold(step, request_id)?;
                 }
             }
             Change::Settle(End { held, receipt, content: kept }) => {
                 let request_id = receipt.request_id.as_str();
                 if *held && new_holds.remove(request_id).is_none_or(|(_, in_file)| in_file) {
-                    delete_hold(&step, request_id)?;
+                    applied.held -= delete_hold(step, request_id)?;
                 }
-                match insert_receipt(&step, applied.head, receipt)? {
-                    Some(link) => {
+                match insert_receipt(step, applied.head, receipt)? {
+                    Some((link, seq)) => {
                         applied.head = link;
                         applied.receipts += 1;
-                        add_spend(&mut spent, receipt);
+                        spent.add(receipt);
+                        last = seq;
                         if let Some(kept) = kept {
-                            content::insert(&step, kept)?;
+                            content::insert(step, kept)?;
                         }
                     }
                     None => applied.duplicates.push(index),
                 }
             }
-            Change::Outcome(judged) => outcome::insert(&step, judged)?,
-            Change::Promotion(promotion) => outcome::promote(&step, promotion)?,
+            Change::Outcome(judged) => outcome::insert(step, judged)?,
+            Change::Promotion(promotion) => outcome::promote(step, promotion)?,
             Change::Limit { budget, limit, from_ms } => {
                 step.prepare_cached(RECORD_LIMIT)?.execute(params![
                     budget,
@@ -142,48 +175,32 @@ pub(crate) fn apply(db: &mut Connection, head: Link, changes: &[Change]) -> Resu
             }
         }
     }
-    for (hold, _) in new_holds.into_values() {
-        insert_hold(&step, hold)?;
+    for (hold, in_file) in new_holds.into_values() {
+        insert_hold(step, hold)?;
+        applied.held += i64::from(!in_file);
     }
-    for (account, (amount, at_ms)) in spent {
-        step.prepare_cached(ADD_TO_WINDOW)?.execute(params![
-            account.budget,
-            account.subject,
-            signed(account.window_start_ms),
-            amount.nanos(),
-            signed(at_ms)
-        ])?;
-    }
-    step.commit()?;
-    Ok(applied)
+    let counted = stretch.count(step, spent, last)?;
+    Ok((applied, counted))
 }
 
-/// Saturating: an absurd amount must not keep its neighbours from being written, and `ledger verify` sees it.
-fn add_spend<'r>(spent: &mut HashMap<&'r Account, (Usd, u64)>, receipt: &'r Receipt) {
-    for account in &receipt.accounts {
-        let (sum, latest) = spent.entry(account).or_default();
-        *sum = sum.saturating_add(receipt.cost);
-        *latest = receipt.at_ms.max(*latest);
-    }
-}
-
-fn insert_hold(step: &Transaction<'_>, hold: &HoldRow) -> Result<(), LedgerError> {
+fn insert_hold(step: &Connection, hold: &HoldRow) -> Result<(), LedgerError> {
     step.prepare_cached("INSERT OR REPLACE INTO holds (request_id, amount_nanos, body) VALUES (?1, ?2, ?3)")?
         .execute(params![hold.request_id, hold.amount.nanos(), serde_json::to_string(hold)?])?;
     Ok(())
 }
 
-fn delete_hold(step: &Transaction<'_>, request_id: &str) -> rusqlite::Result<()> {
-    step.prepare_cached("DELETE FROM holds WHERE request_id = ?1")?.execute([request_id])?;
-    Ok(())
+/// Removes a hold and says whether there was one.
+fn delete_hold(step: &Connection, request_id: &str) -> rusqlite::Result<i64> {
+    let deleted = step.prepare_cached("DELETE FROM holds WHERE request_id = ?1")?.execute([request_id])?;
+    Ok(i64::from(deleted > 0))
 }
 
-/// Writes a receipt; `None` if its request already has one.
+/// Writes a receipt and says its link and number; `None` if its request already has one.
 fn insert_receipt(
-    step: &Transaction<'_>,
+    step: &Connection,
     head: Link,
     receipt: &Receipt,
-) -> Result<Option<Link>, LedgerError> {
+) -> Result<Option<(Link, i64)>, LedgerError> {
     let body = receipt.canonical()?;
     let link = head.next(body.as_bytes());
     let done = step.prepare_cached(INSERT_RECEIPT)?.execute(params![
@@ -209,17 +226,17 @@ fn insert_receipt(
     ]);
     match done {
         Ok(_) => {
-            insert_attempts(step, receipt)?;
-            Ok(Some(link))
+            let seq = step.last_insert_rowid();
+            insert_attempts(step, seq, receipt)?;
+            Ok(Some((link, seq)))
         }
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// What tries cost, of the receipt written last.
-fn insert_attempts(step: &Transaction<'_>, receipt: &Receipt) -> rusqlite::Result<()> {
-    let seq = step.last_insert_rowid();
+/// What tries cost, of the receipt `seq`.
+fn insert_attempts(step: &Connection, seq: i64, receipt: &Receipt) -> rusqlite::Result<()> {
     for Costly { number, model, engine, cost } in Costly::of(receipt) {
         step.prepare_cached(
             "INSERT INTO attempts (receipt, number, model, engine, cost_nanos) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -253,9 +270,9 @@ mod tests {
     fn held(batches: &[&[Change]]) -> Vec<i64> {
         let mut db = Connection::open_in_memory().unwrap();
         schema::migrate(&mut db).unwrap();
-        let mut head = Link::START;
+        let (mut head, mut stretch) = (Link::START, Stretch::start(&mut db).unwrap());
         for changes in batches {
-            head = apply(&mut db, head, changes).unwrap().head;
+            head = apply(&mut db, head, &mut stretch, changes).unwrap().head;
         }
         let mut query = db.prepare("SELECT amount_nanos FROM holds").unwrap();
         query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
@@ -275,9 +292,10 @@ mod tests {
     fn a_receipt_without_a_hold_is_written_alone() {
         let mut db = Connection::open_in_memory().unwrap();
         schema::migrate(&mut db).unwrap();
-        let applied = apply(&mut db, Link::START, &[settle(false)]).unwrap();
+        let mut stretch = Stretch::start(&mut db).unwrap();
+        let applied = apply(&mut db, Link::START, &mut stretch, &[settle(false)]).unwrap();
         assert_eq!((applied.receipts, applied.duplicates.len()), (1, 0));
-        let again = apply(&mut db, applied.head, &[settle(false)]).unwrap();
+        let again = apply(&mut db, applied.head, &mut stretch, &[settle(false)]).unwrap();
         assert_eq!((again.receipts, again.duplicates), (0, vec![0]));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -98,7 +98,7 @@ fn turn(message: &Message) -> Option<Turn> {
     Some(Turn { from, value })
 }
 
-pub(super) fn insert(step: &Transaction<'_>, content: &Content) -> rusqlite::Result<()> {
+pub(super) fn insert(step: &Connection, content: &Content) -> rusqlite::Result<()> {
     step.prepare_cached(
         "INSERT OR REPLACE INTO contents (request_id, at_ms, model, status, messages, answer) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?

@@ -29,6 +29,17 @@ pub enum LedgerError {
         /// " (process N)" where known, else empty.
         holder: String,
     },
+    /// The file is an older release's, one of whose gateways is at work.
+    #[error(
+        "the ledger {path} is of an older release, of which a gateway is running{holder}\n    help: start that one anew \
+         with this release, which brings the ledger up to date"
+    )]
+    Older {
+        /// The ledger file.
+        path: PathBuf,
+        /// " (process N)" where known, else empty.
+        holder: String,
+    },
     /// The file is not an SQLite database at all.
     #[error(
         "{path} is not a ledger: it is not an SQLite database\n    help: name another file in [ledger] url; \

@@ -4,6 +4,7 @@
 //! queue, so a slow disk slows requests down instead of filling memory. A settle that returned is in the
 //! write-ahead log. Reading (reports, verification, export) uses connections of its own and never blocks it.
 
+mod answer;
 mod asked;
 mod batch;
 mod chain;
@@ -24,6 +25,7 @@ mod recovery;
 mod report;
 mod schema;
 mod store;
+mod stretch;
 mod unwritten;
 mod verify;
 mod writer;
@@ -54,6 +56,7 @@ pub use report::{Dimension, Line, Question, Report, Speed};
 pub use unwritten::Unwritten;
 pub use verify::Verdict;
 
+use answer::Asker;
 use batch::Change;
 use store::{FileStore, Store};
 use writer::{Message, Shared, Writer};
@@ -217,8 +220,8 @@ impl Ledger {
     }
 
     async fn record(&self, change: Change) -> Result<Recording, LedgerError> {
-        let (answer, committed) = oneshot::channel();
-        self.send(Message::Write(change, Some(answer))).await?;
+        let (asker, committed) = Asker::new();
+        self.send(Message::Write(change, Some(asker))).await?;
         Ok(Recording(committed))
     }
 
@@ -245,7 +248,7 @@ fn open_file(path: &Path) -> Result<(FileStore, Recovery), LedgerError> {
             .map_err(|source| LedgerError::ReadOnly { path: path.to_owned(), source })?;
     }
     let lock = open::Lock::take(path)?;
-    let mut db = open::writable(path)?;
+    let mut db = open::owned(path, &lock)?;
     let recovery = recovery::recover(&mut db, now_ms()).map_err(|error| error.at(path))?;
     let folding = fold::Folding::start(path)?;
     let store = FileStore::new(db, lock, folding).map_err(|error| error.at(path))?;

@@ -77,8 +77,25 @@ fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Opens for writing, making directory and file where there are none, and brings the schema up to date.
+/// Opens for writing, making directory and file where there are none, and brings the schema up to date, unless a gateway
+/// of an older release is at work, which would go on as if it were still its own.
 pub(crate) fn writable(path: &Path) -> Result<Connection, LedgerError> {
+    open_for(path, || match Lock::take(path) {
+        Err(LedgerError::InUse { path, holder }) => Err(LedgerError::Older { path, holder }),
+        taken => taken.map(Some),
+    })
+}
+
+/// Opens for writing for the gateway that has the lock.
+pub(crate) fn owned(path: &Path, _lock: &Lock) -> Result<Connection, LedgerError> {
+    open_for(path, || Ok(None))
+}
+
+/// Opens for writing; what `lock` gives is held while an older file is brought up to date.
+fn open_for(
+    path: &Path,
+    lock: impl FnOnce() -> Result<Option<Lock>, LedgerError>,
+) -> Result<Connection, LedgerError> {
     let read_only = |source| LedgerError::ReadOnly { path: path.to_owned(), source };
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).map_err(read_only)?;
@@ -88,6 +105,8 @@ pub(crate) fn writable(path: &Path) -> Result<Connection, LedgerError> {
     let mut db = Connection::open(path).map_err(|error| explain(path, error))?;
     db.busy_timeout(BUSY_WAIT)?;
     refuse_others(&db, path)?;
+    let is_older = schema::version(&db)? < schema::NEWEST && !schema::is_empty(&db)?;
+    let _lock = if is_older { lock()? } else { None };
     tune(&db).and_then(|()| schema::migrate(&mut db)).map_err(|error| explain(path, error))?;
     Ok(db)
 }

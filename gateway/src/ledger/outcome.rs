@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use tollgate_router::{Abilities, Choice};
 
@@ -93,7 +93,7 @@ pub struct Tally {
 }
 
 /// Writes a verdict in the place of an earlier one by the same judge.
-pub(super) fn insert(step: &Transaction<'_>, judged: &Judged) -> Result<(), LedgerError> {
+pub(super) fn insert(step: &Connection, judged: &Judged) -> Result<(), LedgerError> {
     let choice = judged.choice.as_ref().map(serde_json::to_string).transpose()?;
     step.prepare_cached(
         "INSERT OR REPLACE INTO outcomes (request_id, at_ms, policy, model, source, good, propensity, choice) \
@@ -113,7 +113,7 @@ pub(super) fn insert(step: &Transaction<'_>, judged: &Judged) -> Result<(), Ledg
 }
 
 /// Puts a promotion on record.
-pub(super) fn promote(step: &Transaction<'_>, promotion: &Promotion) -> Result<(), LedgerError> {
+pub(super) fn promote(step: &Connection, promotion: &Promotion) -> Result<(), LedgerError> {
     step.prepare_cached(
         "INSERT INTO promotions (at_ms, configured, abilities, trial) VALUES (?1, ?2, ?3, ?4)",
     )?

@@ -16,6 +16,7 @@ use super::error::LedgerError;
 use super::location::Location;
 use super::open;
 use super::record::{Account, Receipt};
+use super::stretch;
 
 /// Receipts in one transaction, so that a running gateway's commits do not wait for long.
 pub(super) const STEP: i64 = 256;
@@ -83,6 +84,8 @@ fn prune_file(db: &mut Connection, forget: &Forget, now_ms: u64) -> Result<u64, 
             ("key IS ?1", Value::from(id), Some(name))
         }
     };
+    // What is moved from one sum to another must be in it.
+    stretch::book(db)?;
     let newest: i64 = db.query_row("SELECT coalesce(max(seq), 0) FROM receipts", [], |row| row.get(0))?;
     let going_on = format!(
         "SELECT run FROM receipts WHERE run IS NOT NULL AND {condition} \

@@ -16,6 +16,7 @@ use super::open;
 use super::postgres::ServerReader;
 use super::prune::Tombstone;
 use super::record::Receipt;
+use super::stretch::SINCE;
 
 /// A ledger opened for reading.
 pub struct Reader {
@@ -84,7 +85,7 @@ impl Reader {
             Database::File(db) => db,
         };
         let mut query = db.prepare(&format!(
-            "SELECT seq, body, hash FROM receipts WHERE at_ms >= ?1 AND body NOT LIKE '{}%' ORDER BY seq",
+            "SELECT seq, body, hash FROM receipts WHERE {SINCE} AND body NOT LIKE '{}%' ORDER BY seq",
             Tombstone::PREFIX
         ))?;
         let mut rows = query.query([signed(since_ms.unwrap_or(0))])?;

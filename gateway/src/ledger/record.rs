@@ -243,7 +243,10 @@ impl Receipt {
     /// # Errors
     /// [`LedgerError::Receipt`] if JSON cannot hold it.
     pub fn canonical(&self) -> Result<String, LedgerError> {
-        Ok(serde_json::to_string(self)?)
+        // Most fit, and none has to move to a larger place while it is written.
+        let mut text = Vec::with_capacity(2048);
+        serde_json::to_writer(&mut text, self)?;
+        Ok(String::from_utf8(text).map_err(<serde_json::Error as serde::ser::Error>::custom)?)
     }
 
     /// The receipt of a hold that a crash left behind: charged in full, usage unknown.

@@ -9,6 +9,7 @@ use tollgate_policies::Usd;
 use super::batch::{self, Change, End, signed};
 use super::error::LedgerError;
 use super::record::{Account, HoldRow};
+use super::stretch::{self, Stretch};
 
 /// Orphans settled per transaction.
 const STEP: usize = 512;
@@ -30,13 +31,14 @@ pub struct Recovery {
 /// Settles orphans and sums up the open windows.
 pub(crate) fn recover(db: &mut Connection, now_ms: u64) -> Result<Recovery, LedgerError> {
     let orphans = holds(db)?;
-    let mut head = batch::head(db)?;
+    let (mut head, mut stretch) = (batch::head(db)?, Stretch::start(db)?);
     let orphaned = orphans.iter().fold(Usd::ZERO, |sum, hold| sum.saturating_add(hold.amount));
     let count = orphans.len() as u64;
     let changes: Vec<Change> = orphans.into_iter().map(|hold| Change::Settle(End::orphan(hold))).collect();
     for step in changes.chunks(STEP) {
-        head = batch::apply(db, head, step)?.head;
+        head = batch::apply(db, head, &mut stretch, step)?.head;
     }
+    stretch::book(db)?;
     Ok(Recovery { orphans: count, orphaned, settled: open_windows(db, now_ms)? })
 }
 

@@ -15,6 +15,7 @@ use super::error::LedgerError;
 use super::moved;
 use super::reader::{Database, Reader};
 use super::record::Receipt;
+use super::stretch::SINCE;
 
 /// What receipts can be grouped by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,11 +190,11 @@ impl Reader {
             Database::Server(server) => return server.speeds(since_ms, until_ms),
             Database::File(db) => db,
         };
-        let mut query = db.prepare(
+        let mut query = db.prepare(&format!(
             "SELECT model, sum(completion_tokens), sum(json_extract(body, '$.timings.total_ms')) FROM receipts \
-             WHERE at_ms >= ?1 AND at_ms < ?2 AND completion_tokens > 0 AND json_extract(body, '$.timings') NOT NULL \
+             WHERE {SINCE} AND at_ms < ?2 AND completion_tokens > 0 AND json_extract(body, '$.timings') NOT NULL \
              GROUP BY model",
-        )?;
+        ))?;
         let span = [signed(since_ms.unwrap_or(0)), signed(until_ms.unwrap_or(u64::MAX))];
         let speeds = query.query_map(span, |row| {
             let (tokens, ms): (f64, f64) = (row.get(1)?, row.get(2)?);
@@ -212,9 +213,9 @@ impl Reader {
             Database::File(db) => db,
         };
         let mut hours = [0.0; 24];
-        let mut query = db.prepare(
-            "SELECT at_ms / 3600000 % 24, count(*) FROM receipts WHERE at_ms >= ?1 AND at_ms < ?2 GROUP BY 1",
-        )?;
+        let mut query = db.prepare(&format!(
+            "SELECT at_ms / 3600000 % 24, count(*) FROM receipts WHERE {SINCE} AND at_ms < ?2 GROUP BY 1",
+        ))?;
         let mut rows = query.query([signed(since_ms), signed(until_ms)])?;
         while let Some(row) = rows.next()? {
             let (hour, count): (u16, u32) = (row.get(0)?, row.get(1)?);
@@ -272,7 +273,7 @@ fn grouped(db: &Connection, question: &Question) -> Result<Vec<Line>, LedgerErro
     let group = if count == 0 { "'all'".to_owned() } else { group.join(", ") };
     let sql = format!(
         "SELECT {columns} count(*), sum(prompt_tokens), sum(completion_tokens), sum(cost_nanos) AS cost, \
-         sum(baseline_nanos), sum(saved_nanos) FROM receipts WHERE at_ms >= ?1 AND at_ms < ?2 \
+         sum(baseline_nanos), sum(saved_nanos) FROM receipts WHERE {SINCE} AND at_ms < ?2 \
          GROUP BY {group} ORDER BY {order}"
     );
     let mut query = db.prepare(&sql)?;

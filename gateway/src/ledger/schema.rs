@@ -1,7 +1,7 @@
 //! The ledger file's tables, and how an older file is brought up to date.
 //!
-//! `user_version` counts the migrations applied; each runs in its own transaction, so a crash in between
-//! leaves a whole older schema. `application_id` tells our files from other programs'.
+//! `user_version` counts the migrations applied; all that lack run in one transaction, so nobody ever sees a
+//! half of them. `application_id` tells our files from other programs'.
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -9,7 +9,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: i32 = 0x544F_4C4C;
 
 /// Migrations in order; entry N brings schema N to N + 1. Never edited once released.
-const MIGRATIONS: &[&str] = &[
+pub(super) const MIGRATIONS: &[&str] = &[
     // `body` is the receipt, canonical and hashed. The other columns repeat what reports group and filter by;
     // `ledger verify` proves that they agree with the body.
     "
@@ -120,6 +120,12 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
     CREATE INDEX contents_at ON contents (at_ms);
     ",
+    // From here on `windows` has the sums up to the last stretch's end, and a time is looked for by stretches.
+    "
+    CREATE TABLE stretches (last INTEGER PRIMARY KEY, latest_ms INTEGER NOT NULL) STRICT;
+    INSERT INTO stretches SELECT max(seq), max(at_ms) FROM receipts GROUP BY (seq - 1) / 1024;
+    DROP INDEX receipts_at;
+    ",
 ];
 
 /// Newest schema version this release writes.
@@ -142,18 +148,16 @@ pub(crate) fn is_empty(db: &Connection) -> rusqlite::Result<bool> {
 
 /// Applies the migrations that `db` lacks.
 pub(crate) fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
-    loop {
-        // Immediate: two commands opening a new ledger at once must not both apply the same step.
-        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let from = version(&step)?;
-        let Some(sql) = usize::try_from(from).ok().and_then(|index| MIGRATIONS.get(index)) else {
-            return Ok(());
-        };
+    // Immediate: two commands opening a new ledger at once must not both apply the same step.
+    let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let lacking = usize::try_from(version(&step)?).ok().and_then(|from| MIGRATIONS.get(from..));
+    let Some(lacking) = lacking.filter(|lacking| !lacking.is_empty()) else { return Ok(()) };
+    for sql in lacking {
         step.execute_batch(sql)?;
-        step.pragma_update(None, "application_id", APPLICATION_ID)?;
-        step.pragma_update(None, "user_version", from + 1)?;
-        step.commit()?;
     }
+    step.pragma_update(None, "application_id", APPLICATION_ID)?;
+    step.pragma_update(None, "user_version", NEWEST)?;
+    step.commit()
 }
 
 #[cfg(test)]

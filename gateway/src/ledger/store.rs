@@ -7,6 +7,7 @@ use super::chain::Link;
 use super::error::LedgerError;
 use super::fold::Folding;
 use super::open::Lock;
+use super::stretch::{self, Stretch};
 
 /// A ledger that batches of changes are committed to.
 pub(crate) trait Store: Send {
@@ -31,19 +32,20 @@ pub(crate) struct FileStore {
     lock: Lock,
     folding: Folding,
     head: Link,
+    stretch: Stretch,
 }
 
 impl FileStore {
     /// A store that continues the chain found in `db`.
-    pub(crate) fn new(db: Connection, lock: Lock, folding: Folding) -> Result<FileStore, LedgerError> {
-        let head = batch::head(&db)?;
-        Ok(FileStore { db, lock, folding, head })
+    pub(crate) fn new(mut db: Connection, lock: Lock, folding: Folding) -> Result<FileStore, LedgerError> {
+        let (head, stretch) = (batch::head(&db)?, Stretch::start(&mut db)?);
+        Ok(FileStore { db, lock, folding, head, stretch })
     }
 }
 
 impl Store for FileStore {
     fn apply(&mut self, changes: &[Change]) -> Result<Applied, LedgerError> {
-        let applied = batch::apply(&mut self.db, self.head, changes)?;
+        let applied = batch::apply(&mut self.db, self.head, &mut self.stretch, changes)?;
         self.head = applied.head;
         Ok(applied)
     }
@@ -58,8 +60,12 @@ impl Store for FileStore {
     }
 
     fn close(self: Box<Self>) {
-        let FileStore { db, lock, folding, .. } = *self;
+        let FileStore { mut db, lock, folding, .. } = *self;
         drop(folding);
+        // Else the next start does it.
+        if let Err(error) = stretch::book(&mut db) {
+            tracing::warn!(%error, "the ledger's sums were not brought up to date");
+        }
         // A last checkpoint folds the log into the file; without it the next start does the same.
         if let Err(error) = db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA optimize;") {
             tracing::warn!(%error, "the ledger's log was not folded in");

@@ -14,6 +14,7 @@ use super::moved::Costly;
 use super::prune::Tombstone;
 use super::reader::{Database, Reader};
 use super::record::{Account, HoldRow, Receipt};
+use super::stretch;
 
 /// Problems told in full; beyond them only the number grows.
 const TOLD: usize = 20;
@@ -98,7 +99,17 @@ fn verify(db: &Connection, expected: Option<&str>) -> Result<Verdict, LedgerErro
         };
         Ok((account, Usd::from_nanos(row.get(3)?)))
     })?;
-    let windows = windows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut windows = windows.collect::<rusqlite::Result<HashMap<Account, Usd>>>()?;
+    // What cannot be read has been told of.
+    for (account, amount) in stretch::unbooked(db, |_| Ok(()))?.sums() {
+        let sum = windows.entry(account).or_default();
+        *sum = sum.saturating_add(amount);
+    }
+    let mut windows: Vec<(Account, Usd)> = windows.into_iter().collect();
+    windows.sort_unstable();
+    if let Some(seq) = stretch::astray(db)? {
+        walk.verdict.problem(|| format!("receipt {seq}: it is newer than its stretch says"));
+    }
     let mut query = db.prepare("SELECT body FROM holds")?;
     let holds = query.query_map([], |row| row.get::<_, String>(0))?;
     let holds =

@@ -8,11 +8,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
+use super::answer::{self, Asker};
 use super::batch::Change;
 use super::error::LedgerError;
 use super::store::Store;
@@ -25,6 +26,8 @@ const BATCH: usize = 1024;
 const SIBLINGS: usize = 4;
 /// … and waiting this long for more of them costs less than a commit each (PostgreSQL's `commit_delay`).
 const COMMIT_DELAY: Duration = Duration::from_micros(150);
+/// Holds that are on record count as siblings while commits come as soon after each other as this.
+const BRISK: Duration = Duration::from_millis(1);
 /// Pause between attempts while the file cannot be written.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -32,7 +35,7 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum Message {
     /// Write this; the answer, if wanted, says whether it is in the file.
-    Write(Change, Option<oneshot::Sender<Result<(), LedgerError>>>),
+    Write(Change, Option<Asker>),
     /// The overflow has something in it.
     Wake,
     /// Write what is there, then stop.
@@ -62,7 +65,11 @@ pub(crate) struct Writer {
     queue: mpsc::Receiver<Message>,
     /// Not yet in the file: the batch being gathered, or what a failed commit left.
     pending: Vec<Change>,
-    answers: Vec<(usize, oneshot::Sender<Result<(), LedgerError>>)>,
+    askers: Vec<(usize, Asker)>,
+    /// Holds in the file.
+    held: i64,
+    /// When the last commit was done.
+    done: Instant,
     closing: Option<oneshot::Sender<Result<(), LedgerError>>>,
 }
 
@@ -74,7 +81,16 @@ impl Writer {
         queue: mpsc::Receiver<Message>,
     ) -> Result<Writer, LedgerError> {
         shared.rows.store(store.rows()?, Ordering::Relaxed);
-        Ok(Writer { store, shared, queue, pending: Vec::new(), answers: Vec::new(), closing: None })
+        Ok(Writer {
+            store,
+            shared,
+            queue,
+            pending: Vec::new(),
+            askers: Vec::new(),
+            held: 0,
+            done: Instant::now(),
+            closing: None,
+        })
     }
 
     /// Writes until closed or until every handle is gone.
@@ -82,7 +98,7 @@ impl Writer {
         let mut open = true;
         while open {
             open = self.next() && self.take_queued();
-            if open && !self.pending.is_empty() && self.shared.unwritten.load(Ordering::Relaxed) >= SIBLINGS {
+            if open && !self.pending.is_empty() && self.has_siblings() {
                 std::thread::sleep(COMMIT_DELAY);
                 open = self.take_queued();
             }
@@ -104,6 +120,13 @@ impl Writer {
         }
     }
 
+    /// Whether more is about to come, so that it is worth waiting for.
+    fn has_siblings(&self) -> bool {
+        let begun = self.shared.unwritten.load(Ordering::Relaxed);
+        let open = begun.saturating_add(usize::try_from(self.held).unwrap_or(0));
+        begun >= SIBLINGS || (open >= SIBLINGS && self.done.elapsed() < BRISK)
+    }
+
     /// Waits for a message; false when there will be no more.
     fn next(&mut self) -> bool {
         self.queue.blocking_recv().is_some_and(|message| self.take(message))
@@ -123,10 +146,10 @@ impl Writer {
     /// Puts a message into the batch; false when it was the last.
     fn take(&mut self, message: Message) -> bool {
         match message {
-            Message::Write(change, answer) => {
+            Message::Write(change, asker) => {
                 self.pending.push(change);
-                if let Some(answer) = answer {
-                    self.answers.push((self.pending.len() - 1, answer));
+                if let Some(asker) = asker {
+                    self.askers.push((self.pending.len() - 1, asker));
                 }
                 true
             }
@@ -164,17 +187,18 @@ impl Writer {
                 if self.shared.stalled.swap(false, Ordering::Relaxed) {
                     tracing::info!("the ledger can be written again");
                 }
-                for (index, answer) in self.answers.drain(..) {
+                answer::all(self.askers.drain(..).map(|(index, asker)| {
                     let outcome = match (applied.duplicates.contains(&index), self.pending.get(index)) {
                         (true, Some(Change::Settle(end))) => {
                             Err(LedgerError::Duplicate { request_id: end.receipt.request_id.clone() })
                         }
                         _ => Ok(()),
                     };
-                    // The one who asked may have gone away; what was asked is done all the same.
-                    let _nobody_waits = answer.send(outcome);
-                }
+                    (asker, outcome)
+                }));
                 self.pending.clear();
+                self.held += applied.held;
+                self.done = Instant::now();
                 self.store.rest();
                 true
             }
@@ -183,9 +207,8 @@ impl Writer {
                     tracing::error!(%error, "the ledger cannot be written; holding on to what is waiting");
                 }
                 *self.shared.reason.lock() = error.to_string();
-                for (_, answer) in self.answers.drain(..) {
-                    let _nobody_waits = answer.send(Err(LedgerError::Stalled { reason: error.to_string() }));
-                }
+                let stalled = || Err(LedgerError::Stalled { reason: error.to_string() });
+                answer::all(self.askers.drain(..).map(|(_, asker)| (asker, stalled())));
                 false
             }
         }
@@ -217,17 +240,40 @@ mod tests {
     use crate::ledger::store::FileStore;
     use crate::ledger::{open, recovery};
 
+    fn writer(path: &std::path::Path) -> (Writer, Arc<Shared>, mpsc::Sender<Message>) {
+        let mut db = open::writable(path).unwrap();
+        recovery::recover(&mut db, 0).unwrap();
+        let shared = Arc::new(Shared::default());
+        let (queue, messages) = mpsc::channel(QUEUE);
+        let (lock, folding) = (Lock::take(path).unwrap(), Folding::start(path).unwrap());
+        let store = Box::new(FileStore::new(db, lock, folding).unwrap());
+        (Writer::new(store, Arc::clone(&shared), messages).unwrap(), shared, queue)
+    }
+
+    #[test]
+    fn holds_on_record_are_siblings_while_commits_follow_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut writer, shared, _queue) = writer(&folder.path().join("ledger.db"));
+        let hold = |id: usize| HoldRow { request_id: id.to_string(), ..HoldRow::default() };
+        writer.pending = (0..SIBLINGS).map(|id| Change::Hold(Box::new(hold(id)))).collect();
+        assert!(writer.commit());
+        writer.done = Instant::now() + BRISK;
+        assert!(writer.has_siblings());
+        writer.done = Instant::now().checked_sub(2 * BRISK).unwrap();
+        assert!(!writer.has_siblings(), "an answer may take minutes");
+        writer.pending = vec![Change::Drop("0".to_owned())];
+        assert!(writer.commit());
+        writer.done = Instant::now() + BRISK;
+        assert!(!writer.has_siblings());
+        shared.unwritten.store(1, Ordering::Relaxed);
+        assert!(writer.has_siblings());
+    }
+
     #[test]
     fn a_receipt_that_overflowed_comes_after_the_hold_that_was_queued() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.db");
-        let mut db = open::writable(&path).unwrap();
-        recovery::recover(&mut db, 0).unwrap();
-        let shared = Arc::new(Shared::default());
-        let (queue, messages) = mpsc::channel(QUEUE);
-        let (lock, folding) = (Lock::take(&path).unwrap(), Folding::start(&path).unwrap());
-        let store = Box::new(FileStore::new(db, lock, folding).unwrap());
-        let mut writer = Writer::new(store, Arc::clone(&shared), messages).unwrap();
+        let (mut writer, shared, queue) = writer(&path);
         let request_id = || "r".to_owned();
         let receipt = Receipt { request_id: request_id(), ..Receipt::default() };
         shared.overflow.lock().push_back(Change::Settle(End {

@@ -150,7 +150,7 @@ pub(super) fn write_receipts(
     gateway: &str,
     receipts: &[(usize, &Receipt)],
 ) -> Result<Applied, LedgerError> {
-    let mut applied = Applied { head: Link::START, receipts: 0, duplicates: Vec::new() };
+    let mut applied = Applied { head: Link::START, receipts: 0, duplicates: Vec::new(), held: 0 };
     if receipts.is_empty() {
         return Ok(applied);
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 use super::*;
 use crate::ledger::batch::{Change, End, apply, head};
 use crate::ledger::reader::Reader;
+use crate::ledger::stretch::Stretch;
 
 const DAY: u64 = 86_400_000;
 
@@ -27,10 +28,11 @@ impl File {
     /// Books receipts of 3 µUSD each, as a gateway does.
     fn book(&self, receipts: Vec<Receipt>) {
         let mut db = open::writable(self.path()).unwrap();
-        let head = head(&db).unwrap();
+        let (head, mut stretch) = (head(&db).unwrap(), Stretch::start(&mut db).unwrap());
         let end = |receipt| Change::Settle(End { held: false, receipt: Box::new(receipt), content: None });
         let changes: Vec<Change> = receipts.into_iter().map(end).collect();
-        assert!(apply(&mut db, head, &changes).unwrap().duplicates.is_empty());
+        assert!(apply(&mut db, head, &mut stretch, &changes).unwrap().duplicates.is_empty());
+        stretch::book(&mut db).unwrap();
     }
 
     fn key(&self, id: &str, name: &str, revoked: bool) {

@@ -1,0 +1,179 @@
+//! The budget windows' sums, and where in the ledger a time is: both are written once for a stretch of receipts.
+//!
+//! Written with each commit they are two pages of the log more, as many as the receipt itself takes. So the sums of the
+//! receipts after the last stretch are in memory alone; after a crash the receipts say them. Invariant: `windows` has the
+//! sums of all receipts up to the last stretch's end and of none after it, and a stretch's receipts are no newer than it says.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, TransactionBehavior, params};
+use serde::Deserialize;
+use tollgate_policies::Usd;
+
+use super::batch::signed;
+use super::error::LedgerError;
+use super::record::{Account, Receipt};
+
+/// Receipts in a stretch, at least: what a start has to read again, and a look for a time reads in vain.
+const STRETCH: i64 = 1024;
+
+/// Which receipts are of `?1`, Unix milliseconds, or later. What it says of `seq` is all that keeps it from reading the whole
+/// ledger: receipts lie in the order of their ends, which is nearly that of their times.
+pub(super) const SINCE: &str = "at_ms >= ?1 AND seq > (SELECT coalesce(max(last), 0) FROM stretches WHERE last < \
+    (SELECT coalesce(min(last), 9223372036854775807) FROM stretches WHERE latest_ms >= ?1))";
+
+const ADD_TO_WINDOW: &str = "INSERT INTO windows (budget, subject, window_start_ms, settled_nanos, updated_ms) \
+    VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET settled_nanos = settled_nanos + excluded.settled_nanos, \
+    updated_ms = max(updated_ms, excluded.updated_ms)";
+
+const END_STRETCH: &str = "INSERT INTO stretches (last, latest_ms) SELECT * FROM \
+    (SELECT max(seq) AS last, max(at_ms) FROM receipts WHERE seq > ?1) WHERE last NOT NULL";
+
+/// What accounts were charged, and when last.
+#[derive(Debug, Default)]
+pub(crate) struct Spent(HashMap<Account, (Usd, u64)>);
+
+impl Spent {
+    /// Counts a receipt.
+    pub(crate) fn add(&mut self, receipt: &Receipt) {
+        for account in &receipt.accounts {
+            self.charge(account, receipt.cost, receipt.at_ms);
+        }
+    }
+
+    /// Saturating: an absurd amount must not keep its neighbours from being written, and `ledger verify` sees it.
+    fn charge(&mut self, account: &Account, amount: Usd, at_ms: u64) {
+        let (sum, latest) = match self.0.get_mut(account) {
+            Some(known) => known,
+            None => self.0.entry(account.clone()).or_default(),
+        };
+        *sum = sum.saturating_add(amount);
+        *latest = at_ms.max(*latest);
+    }
+
+    /// Each account's sum.
+    pub(super) fn sums(self) -> impl Iterator<Item = (Account, Usd)> {
+        self.0.into_iter().map(|(account, (sum, _))| (account, sum))
+    }
+}
+
+/// The sums that the file does not have yet, as its writer knows them.
+#[derive(Debug)]
+pub(crate) struct Stretch {
+    /// End of the last stretch.
+    after: i64,
+    spent: Spent,
+}
+
+impl Stretch {
+    /// Begins a stretch after the last receipt that `db` has.
+    pub(crate) fn start(db: &mut Connection) -> Result<Stretch, LedgerError> {
+        book(db)?;
+        Ok(Stretch { after: last(db)?, spent: Spent::default() })
+    }
+
+    /// Counts what the open transaction has written, up to the receipt `seq`; what is long enough is written with it. The
+    /// result replaces this stretch when the transaction is committed.
+    pub(crate) fn count(&self, step: &Connection, spent: Spent, seq: i64) -> Result<Counted, LedgerError> {
+        if seq - self.after < STRETCH {
+            return Ok(Counted::On(spent));
+        }
+        let after = last(step)?;
+        if after == self.after {
+            let mut all = spent;
+            for (account, (amount, at_ms)) in &self.spent.0 {
+                all.charge(account, *amount, *at_ms);
+            }
+            end(step, after, &all)?;
+        } else {
+            // Another process has ended a stretch, to prune.
+            end(step, after, &unbooked(step, |error| Err(error.into()))?)?;
+        }
+        Ok(Counted::Ended(seq))
+    }
+
+    /// Takes over what is committed.
+    pub(crate) fn take(&mut self, counted: Counted) {
+        match counted {
+            Counted::Ended(seq) => *self = Stretch { after: seq, spent: Spent::default() },
+            Counted::On(spent) => {
+                for (account, (amount, at_ms)) in &spent.0 {
+                    self.spent.charge(account, *amount, *at_ms);
+                }
+            }
+        }
+    }
+}
+
+/// What a batch does to the stretch.
+#[derive(Debug)]
+pub(crate) enum Counted {
+    /// The stretch goes on.
+    On(Spent),
+    /// It ended with this receipt.
+    Ended(i64),
+}
+
+/// Ends the stretch that goes on, so that `windows` has the sums of all receipts.
+pub(crate) fn book(db: &mut Connection) -> Result<(), LedgerError> {
+    let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    end(&step, last(&step)?, &unbooked(&step, |error| Err(error.into()))?)?;
+    Ok(step.commit()?)
+}
+
+/// What the receipts after the last stretch say they cost, those left out that `unreadable` lets pass.
+pub(super) fn unbooked(
+    db: &Connection,
+    unreadable: impl Fn(serde_json::Error) -> Result<(), LedgerError>,
+) -> Result<Spent, LedgerError> {
+    /// Of a receipt or a tombstone.
+    #[derive(Deserialize)]
+    struct Costly {
+        cost: Usd,
+        accounts: Vec<Account>,
+    }
+    let mut spent = Spent::default();
+    let mut query = db.prepare("SELECT body, at_ms FROM receipts WHERE seq > ?1")?;
+    let mut rows = query.query([last(db)?])?;
+    while let Some(row) = rows.next()? {
+        let at_ms = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+        match serde_json::from_str(row.get_ref(0)?.as_str().unwrap_or_default()) {
+            Ok(Costly { cost, accounts }) => {
+                accounts.iter().for_each(|account| spent.charge(account, cost, at_ms));
+            }
+            Err(error) => unreadable(error)?,
+        }
+    }
+    Ok(spent)
+}
+
+/// The last receipt of the last stretch.
+fn last(db: &Connection) -> rusqlite::Result<i64> {
+    db.prepare_cached("SELECT coalesce(max(last), 0) FROM stretches")?.query_row([], |row| row.get(0))
+}
+
+fn end(step: &Connection, after: i64, spent: &Spent) -> rusqlite::Result<()> {
+    for (account, (amount, at_ms)) in &spent.0 {
+        step.prepare_cached(ADD_TO_WINDOW)?.execute(params![
+            account.budget,
+            account.subject,
+            signed(account.window_start_ms),
+            amount.nanos(),
+            signed(*at_ms)
+        ])?;
+    }
+    step.prepare_cached(END_STRETCH)?.execute([after])?;
+    Ok(())
+}
+
+/// The first receipt that is newer than its stretch says, so that [`SINCE`] would miss it.
+pub(super) fn astray(db: &Connection) -> rusqlite::Result<Option<i64>> {
+    db.query_row(
+        "SELECT min(seq) FROM receipts WHERE at_ms > (SELECT latest_ms FROM stretches WHERE last >= seq ORDER BY last LIMIT 1)",
+        [],
+        |row| row.get(0),
+    )
+}
+
+#[cfg(test)]
+mod tests;
