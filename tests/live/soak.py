@@ -32,6 +32,8 @@ SLOTS, CONTEXT = 4, 2048
 #: Words of the longest prompt.
 LONGEST = 1000
 CLIENTS = 8
+#: Before the load: more tasks than the router remembers scores of, and more receipts than SQLite caches pages of.
+DECISIONS, RECEIPTS = 6000, 1500
 ENGINES = {"moe": "smollm2-135m-moe", "dense": "smollm2-135m"}
 WORDS = "river stone market winter garden signal copper bridge letter window silver forest engine paper island candle".split()
 SHARED = " ".join(random.Random(7).choices(WORDS, k=600))
@@ -105,16 +107,16 @@ class Load:
             with self.lock:
                 self.ends[f"{kind.__name__}: {end}"] += 1
 
-    def open(self, body):
+    def open(self, body, path="/v1/chat/completions"):
         connection = http.client.HTTPConnection(*self.address, timeout=600)
         connection.connect()
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.request("POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"})
+        connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
         return connection
 
-    def whole(self, body, wanted=200):
+    def whole(self, body, wanted=200, path="/v1/chat/completions"):
         """The JSON of an answer; anything but the wanted status is a failure."""
-        connection = self.open(body)
+        connection = self.open(body, path)
         try:
             answer = connection.getresponse()
             text = answer.read().decode()
@@ -238,6 +240,14 @@ def fill(gateway):
         list(pool.map(load.whole, bodies))
 
 
+def warm(gateway):
+    """Fills what the gateway keeps up to a bound, so that what grows afterwards has none."""
+    load, dice = Load(gateway), random.Random(2)
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(lambda body: load.whole(body, path="/v1/decision"), (ask(dice, 10, 1) for _ in range(DECISIONS))))
+        list(pool.map(load.whole, (ask(dice, 3, 1) for _ in range(RECEIPTS))))
+
+
 def resident(gateway):
     """KiB resident: the gateway, and each process below it by its command's model."""
     own = gateway.process.pid
@@ -312,6 +322,7 @@ def main():
         with Gateway(options.tollgate, folder, CONFIG, {"default.toml": POLICY}) as gateway:
             try:
                 fill(gateway)
+                warm(gateway)
                 check(gateway, run(gateway, options.minutes, problems), problems)
             except (AssertionError, RuntimeError, OSError, ValueError) as error:
                 problems.append(f"{error}\n{gateway.tail()}")
