@@ -73,7 +73,7 @@ impl Choice {
     pub fn take(&self, abilities: &Abilities) -> Option<&Candidate> {
         let large = Ability::from(1.0);
         let p_good = |model: &str| self.p_good(abilities.get(model).unwrap_or(&large));
-        let asked = p_good(&self.baseline) - self.gap;
+        let asked = objective::good_enough(p_good(&self.baseline), f64::from(self.p_large), self.gap);
         let worth = |candidate: &Candidate| {
             let p_good = p_good(&candidate.model);
             let counted = objective::counted_quality(p_good, asked);

@@ -43,7 +43,7 @@ pub fn decide(
         score,
         needs,
         length: AnswerLength::of(score),
-        asked: baseline_good - gap,
+        asked: objective::good_enough(baseline_good, f64::from(score.p_large), gap),
         price_of_money,
         latency_weight: policy.objective.latency_weight,
     };

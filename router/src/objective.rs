@@ -166,6 +166,15 @@ pub(crate) fn worst_cost(
     model.price.worst_case(needs.prompt_tokens_upper, cap, engine_us, needs.service_tier)
 }
 
+/// The p(good) that is good enough: the baseline's, less the gap tolerated. The gap was measured against the large reference model, so
+/// of a baseline that is good less often than it, the same share is given up and not the same number of points: else whatever such a
+/// baseline seldom manages could go to a model that never does.
+pub(crate) fn good_enough(baseline_good: f64, reference_good: f64, gap: f64) -> f64 {
+    let share =
+        if gap > 0.0 && reference_good > 0.0 { (baseline_good / reference_good).min(1.0) } else { 1.0 };
+    baseline_good - gap * share
+}
+
 /// Quality that counts: no more than what is asked for, see the module's text.
 pub(crate) fn counted_quality(p_good: f64, asked: f64) -> f64 {
     p_good.min(asked)

@@ -151,6 +151,24 @@ fn dear_money_moves_down_smoothly() {
 }
 
 #[test]
+fn what_a_weak_baseline_seldom_manages_does_not_go_to_a_model_that_never_does() {
+    let enough = super::objective::good_enough(0.10, 0.88, 0.14);
+    assert!((enough - 0.10 * (1.0 - 0.14 / 0.88)).abs() < 1e-12, "the same share is given up: {enough}");
+    assert!(
+        (super::objective::good_enough(0.88, 0.88, 0.14) - 0.74).abs() < 1e-12,
+        "of the reference, the gap itself"
+    );
+    assert!(
+        (super::objective::good_enough(0.95, 0.88, 0.14) - 0.81).abs() < 1e-12,
+        "of a better one, no more points"
+    );
+    assert!(
+        (super::objective::good_enough(0.10, 0.88, -0.05) - 0.15).abs() < 1e-12,
+        "more than the baseline is asked for as it is"
+    );
+}
+
+#[test]
 fn each_model_counts_tokens_in_its_own_way() {
     let needs = Needs { prompt_tokens: 1_000, prompt_tokens_upper: 3_000, ..Needs::default() };
     let at = |ratio| {
