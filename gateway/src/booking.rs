@@ -6,6 +6,7 @@
 //! been paid: its estimate is charged whichever way the booking ends.
 
 mod count;
+mod price;
 mod up;
 
 use std::future::Future;
@@ -241,32 +242,6 @@ impl Booking {
         &self.receipt.model
     }
 
-    /// What the request costs with this usage on the model that serves, and with what was lost before.
-    #[must_use]
-    pub fn price(&self, usage: Usage) -> Priced {
-        let usage = self.timed(usage);
-        let cost = self.served_cost(usage).saturating_add(self.receipt.lost());
-        let baseline = self.app.catalog.models()[self.baseline].price.cost(&usage);
-        Priced { usage, cost, saved: baseline.saturating_sub(cost) }
-    }
-
-    /// What this usage costs on the model that serves, without what was lost before.
-    #[must_use]
-    pub fn served_cost(&self, usage: Usage) -> Usd {
-        self.app.catalog.models()[self.serving].price.cost(&self.timed(usage))
-    }
-
-    /// The tokens counted so far, for the case that the client goes away.
-    pub fn produced(&mut self, completion_tokens: u64) {
-        self.produced.completion_tokens = completion_tokens;
-    }
-
-    /// A usage of this request with its prompt as estimated, for an engine that reports none.
-    #[must_use]
-    pub fn estimated(&self, completion_tokens: u64) -> Usage {
-        Usage { completion_tokens, ..self.produced }
-    }
-
     /// Settles and waits until the receipt is in the ledger.
     ///
     /// # Errors
@@ -358,15 +333,6 @@ impl Booking {
             ttft_ms: watch.time_to_first_token().map(millis),
             total_ms: millis(watch.total()),
         };
-    }
-
-    /// Engine time as the engine reports it, else the time it was waited for; and the class of service, else the one asked for.
-    fn timed(&self, mut usage: Usage) -> Usage {
-        usage.service_tier = usage.service_tier.or(self.produced.service_tier);
-        if usage.engine_us == 0 {
-            usage.engine_us = micros(self.watch.since_sent());
-        }
-        usage
     }
 }
 
