@@ -193,7 +193,8 @@ fn sha256(bytes: &[u8]) -> String {
 /// ONNX Runtime allows one environment a process, and a session is made in it. It stays for good.
 static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
 
-/// Loads the shared library, once: later calls with any path keep the first that worked.
+/// Loads the shared library, once: later calls with any path keep the first that worked. Its telemetry is off from then on; what
+/// it tells while it is loaded, the environment variable `ORT_DISABLE_TELEMETRY=1` alone prevents (gateway/src/main.rs sets it).
 fn environment(path: &Path) -> Result<Environment, RouterError> {
     let mut shared = ENVIRONMENT.lock();
     if let Some(environment) = &*shared {

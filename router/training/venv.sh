@@ -1,6 +1,7 @@
 # Sourced by train.sh and bench.sh: `training_venv FILE…` makes the virtual environment in the cache if need be,
 # brings in what each requirements file pins, and sets $python.
 training_venv() {
+    export ORT_DISABLE_TELEMETRY=1
     local cache=${TOLLGATE_CACHE:-$HOME/.cache/tollgate}/training file how
     mkdir -p "$cache"
     [[ -x $cache/venv/bin/pip ]] || python3 -m venv "$cache/venv"

@@ -1,5 +1,7 @@
 //! Starts that cannot work: each ends with a clear message, exit code 1 or 2, and nothing half-written.
 
+use std::io::Write as _;
+
 use tollgate_tests::home::{Home, Outcome};
 use tollgate_tests::parts;
 
@@ -25,6 +27,22 @@ async fn refused(home: &Home, args: &[&str]) -> Outcome {
 fn files(home: &Home) -> Vec<String> {
     let entries = std::fs::read_dir(home.data()).expect("the data directory is there");
     entries.map(|entry| entry.expect("it can be listed").file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[tokio::test]
+async fn onnx_runtime_tells_nobody_of_the_process() {
+    let home = Home::new("");
+    let mut command = home.command(&["score"]);
+    // With nothing said it would leave a number of the machine, and what it is about to send, in the home directory.
+    command.env_remove("ORT_DISABLE_TELEMETRY").env_remove("XDG_CACHE_HOME");
+    command.env("HOME", home.path()).env("TOLLGATE_CACHE", parts::cache());
+    let (read, mut write) = std::io::pipe().expect("a pipe");
+    write.write_all(b"{\"prompt\": \"Hello\"}\n").expect("it takes a line");
+    drop(write);
+    let out = command.stdin(read).output().await.expect("it runs");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let left = std::fs::read_dir(home.path().join(".cache")).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "something keeps records under {}", home.path().display());
 }
 
 #[tokio::test]
