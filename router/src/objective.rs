@@ -22,7 +22,14 @@ const UNMEASURED_PROMPT_TOKENS_PER_SECOND: f64 = 200.0;
 /// Distance of the 90th percentile from the median of a normal distribution, in standard deviations.
 const P90_DEVIATIONS: f64 = 1.2816;
 
+/// Logits that a unit of ability is worth beyond the reference models.
+const SLOPE_BEYOND: f64 = 1.0;
+
 /// The line of logits through both reference models, by ability: 0 is the small one's, 1 the large one's.
+///
+/// Beyond them it goes on with one slope for every request. What sets the two apart on a request says nothing of a model
+/// outside: of the 76 models with known outcomes none is far outside, and drawn on, a request's own slope makes near
+/// certainties of noise (docs/router.md).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line {
     small: f64,
@@ -37,7 +44,8 @@ impl Line {
 
     /// Probability that a model of this ability answers well.
     pub(crate) fn at(&self, ability: f64) -> f64 {
-        sigmoid(self.small + ability * self.slope)
+        let between = ability.clamp(0.0, 1.0);
+        sigmoid(self.small + between * self.slope + (ability - between) * SLOPE_BEYOND)
     }
 }
 
@@ -222,6 +230,15 @@ mod tests {
             p_good(score.p_small, score.p_large, 1.5) > 0.8
                 && p_good(score.p_small, score.p_large, -0.5) < 0.4
         );
+    }
+
+    #[test]
+    fn beyond_the_references_every_request_has_the_same_slope() {
+        let logit_at = |large, ability| logit(p_good(0.4, large, ability));
+        for large in [0.4, 0.5, 0.95] {
+            assert!((logit_at(large, -2.0) - logit(0.4) + 2.0).abs() < 1e-6);
+            assert!((logit_at(large, 2.5) - logit(f64::from(large)) - 1.5).abs() < 1e-6);
+        }
     }
 
     #[test]
