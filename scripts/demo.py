@@ -30,15 +30,18 @@ class Ask:
     expect: str
     stream: bool = False
     max_tokens: int = 96
+    model: str = "auto"
 
 
 ASKS = [
     Ask("greeting", "Hi there! How are you today?", SMALL),
     Ask("classification", "Classify the sentiment of this review as positive or negative. Answer with one word.\n"
         "Review: The delivery was late and the box was crushed.", SMALL),
-    Ask("translation", "Translate to French: Good morning, my friend.", SMALL, stream=True),
+    Ask("translation", "Translate to French: Good morning, my friend.", LARGE, stream=True),
+    # A policy that gives up more quality for money; the MoE gets about a third of such words right, the larger model nearly all.
+    Ask("the same, cheap", "Translate to French: Good morning, my friend.", SMALL, stream=True, model="auto:cheapest"),
     Ask("rewrite", "Rewrite this politely: Send me the report now.", SMALL),
-    Ask("short fact", "What is the capital of Japan?", SMALL),
+    Ask("short fact", "What is the capital of Japan?", SMALL, model="auto:cheapest"),
     Ask("multi-step maths", "A tank holds 240 litres. Pipe A fills it in 6 hours and pipe B in 4 hours, while a leak "
         "drains 10 litres per hour. Both pipes are opened at 08:00 and pipe B is closed after 90 minutes. "
         "At what time is the tank full? Show each step.", LARGE, max_tokens=320),
@@ -68,7 +71,7 @@ class Answer:
 
 def send(address, ask):
     """Sends one chat completion the way an SDK would, and reads the answer, streamed or whole."""
-    body = {"model": "auto", "messages": [{"role": "user", "content": ask.prompt}],
+    body = {"model": ask.model, "messages": [{"role": "user", "content": ask.prompt}],
             "max_tokens": ask.max_tokens, "temperature": 0}
     if ask.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}

@@ -25,12 +25,14 @@ from local_engine import Engine  # noqa: E402
 
 SMALL, LARGE = "qwen-0.5b-moe", "qwen-coder-1.5b"
 BLOCK = 16
+# Files of easy prompts with the pattern of a good answer, by the source that they are called here.
+LISTED = {"easy-80": "easy.jsonl", "easy-200": "easy-more.jsonl"}
 
 
 def run(arguments):
     """Works through the tasks block by block, so that a stop leaves whole blocks of both models behind."""
-    with open(ROOT / "engine/moe/easy.jsonl", encoding="utf-8") as lines:
-        drawn = tasks.draw(arguments.data, arguments.references, [json.loads(line) for line in lines])
+    listed = {source: read(ROOT / "engine/moe" / file) for source, file in LISTED.items()}
+    drawn = tasks.draw(arguments.data, arguments.references, listed)
     done = {row["id"] for row in read(arguments.out)}
     left = [made for made in drawn if made["id"] not in done]
     print(f"==> {len(drawn)} tasks, {len(done)} done before", flush=True)

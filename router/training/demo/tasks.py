@@ -19,8 +19,8 @@ import easy
 
 # What is drawn from each source (little where answers are long: the machine is small), how long a prompt may be, and how many
 # tokens an answer may have: enough for nearly every right answer.
-COUNTS = {"easy": 146, "easy-80": 80, "arithmetic": 160, "svamp": 60, "gsm8k": 40, "math": 16, "mmlu-pro": 110, "openbookqa": 230}
-LIMITS = {"easy": 64, "easy-80": 80, "arithmetic": 128, "svamp": 320, "gsm8k": 400, "math": 512, "mmlu-pro": 4, "openbookqa": 4}
+COUNTS = {"easy": 146, "easy-80": 80, "easy-200": 200, "arithmetic": 160, "svamp": 60, "gsm8k": 40, "math": 16, "mmlu-pro": 110, "openbookqa": 230}
+LIMITS = {"easy": 64, "easy-80": 80, "easy-200": 80, "arithmetic": 128, "svamp": 320, "gsm8k": 400, "math": 512, "mmlu-pro": 4, "openbookqa": 4}
 LONGEST_PROMPT = {"mmlu-pro": 300, "openbookqa": 220, "gsm8k": 260, "math": 220}
 SHOW_NUMBER = '\n\nWork it out in a few short steps and end with a line "Answer: NUMBER".'
 ONE_LETTER = "\n\nReply with the letter of the right option and nothing else."
@@ -115,9 +115,9 @@ def drawn(train, references, source):
             yield task(source, prompt, prompt + SHOW_NUMBER, "number", reference)
 
 
-def draw(train, references, easy80, seed=7):
-    """The tasks of all sources, shuffled so that any beginning of the list is a fair sample."""
-    chosen = [task("easy-80", row["prompt"], row["prompt"], "pattern", row["passes"]) for row in easy80]
+def draw(train, references, listed, seed=7):
+    """The tasks of all sources, shuffled so that any beginning of the list is a fair sample; `listed` are the easy prompts of files, by source."""
+    chosen = [task(source, row["prompt"], row["prompt"], "pattern", row["passes"]) for source, rows in listed.items() for row in rows]
     chosen += [task("easy", prompt, prompt, "pattern", pattern) for _, prompt, pattern in easy.tasks()][:COUNTS["easy"]]
     for source in COUNTS:
         if not source.startswith("easy"):
