@@ -185,7 +185,7 @@ fn tell_assumed(config: &Config) {
     if config.router.calibration.is_none() && !assumed.is_empty() {
         tracing::info!(
             models = assumed.join(", "),
-            "no `ability` and no calibration: taken for the classifier's reference models; see \"Fit it\" in docs/router.md"
+            "no `ability` and no calibration: taken for the classifier's reference models; see \"Say how able your models are\" in docs/router.md"
         );
     }
 }

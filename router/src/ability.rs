@@ -1,8 +1,12 @@
 //! How able a model is: one number, or one for each domain where it is known better.
 
+mod known;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use known::{ability_by_mmlu_pro, known_abilities, known_ability, mmlu_pro_range};
 
 use crate::classify::DOMAINS;
 

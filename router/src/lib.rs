@@ -25,7 +25,7 @@ pub mod quality;
 pub mod task;
 pub mod tokens;
 
-pub use ability::{Abilities, Ability};
+pub use ability::{Abilities, Ability, ability_by_mmlu_pro, known_abilities, known_ability, mmlu_pro_range};
 pub use calibrate::{Calibration, CalibrationError, FitError, Label};
 pub use catalog::{Capabilities, Catalog, Live, Model};
 pub use choice::{Candidate, Choice};

@@ -29,6 +29,8 @@ LIMITS = """## What supervises what
 - **p(small), p(large)**: outcomes of {models} models on {outcomes} prompts. Rows without outcomes have weak
   labels with small weights: GSM8K-train's number of steps (the fall per step as in LLMRouter's GSM8K-train
   outcomes), MATH's level, an effort that comes from the source, and our own judgement for everyday requests.
+- **abilities.json**: of each model with outcomes, the likeliest ability under what graphs that did not see a prompt say of it, with a shift for each source that all models share; and
+  the ability at which a share of MMLU-Pro would be right.
 - **length**: no output lengths of models are known. GSM8K-train has the length of a written solution
   (characters / 3.2); everything else has a typical length of its kind of task. Expect the right order of
   magnitude, no more.

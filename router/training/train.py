@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
+import abilities
 import card
 import export
 import measure
@@ -118,6 +119,7 @@ def main():
     report["within"] = measure.pairs(data, out, np.arange(len(data.rows)))
     measure.show("calibration on unseen rows", report["calibration"])
     measure.show("APGR on unseen rows of the same sources", report["within"])
+    Path(args.model, "abilities.json").write_text(abilities.text(abilities.table(data, out)))
     net = data.fit(np.arange(len(data.rows)))
     report["unknown_words_tolerated"] = round(ship(data, net, unknown, report["quality"], Path(args.model, "router.onnx")), 4)
     examples(data, net, Path(args.model, "examples.jsonl"))

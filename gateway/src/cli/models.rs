@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use tollgate_engine::models::{self, GgufFacts, KnownModel, QuantType, progress};
+use tollgate_router::{Abilities, DOMAINS, known_abilities};
 
 use super::CliError;
 use super::output;
@@ -22,6 +23,18 @@ pub(crate) enum Models {
     Quantize(Quantize),
     /// Print a GGUF file's facts.
     Inspect(Inspect),
+    /// List the models that may stand as a `[[model]]`'s `ability`, with what that is.
+    Abilities(KnownAbilities),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KnownAbilities {
+    /// Those with this in their names.
+    #[arg(value_name = "PART")]
+    part: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -127,7 +140,30 @@ impl Models {
             Models::MakeMoe(command) => command.run(),
             Models::Quantize(command) => command.run(),
             Models::Inspect(command) => command.run(),
+            Models::Abilities(command) => command.run(),
         }
+    }
+}
+
+impl KnownAbilities {
+    fn run(self) -> Result<ExitCode, CliError> {
+        let part = self.part.unwrap_or_default().to_lowercase();
+        let known: Abilities = known_abilities()
+            .iter()
+            .filter(|(name, _)| name.contains(&part))
+            .map(|(name, own)| (name.clone(), *own))
+            .collect();
+        if self.json {
+            output::json(&known)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        for (name, ability) in known {
+            let own = DOMAINS.iter().map(|domain| (*domain, ability.in_domain(domain)));
+            let own = own.filter(|(_, own)| (own - ability.general()).abs() >= 0.005);
+            let own: String = own.map(|(domain, own)| format!("  {domain} {own:.2}")).collect();
+            output::line(&format!("{name:<32} {:>5.2}{own}", ability.general()))?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

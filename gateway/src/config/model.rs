@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use tollgate_policies::diagnostic::suggest;
 use tollgate_policies::document::Kind;
 use tollgate_policies::{Price, Table};
-use tollgate_router::{Ability, Capabilities, Catalog, DOMAINS, Model};
+use tollgate_router::{
+    Ability, Capabilities, Catalog, DOMAINS, Model, ability_by_mmlu_pro, known_abilities, known_ability,
+    mmlu_pro_range,
+};
 
 use super::adapters;
 use super::engine::Engine;
@@ -123,20 +126,52 @@ fn usable(table: &Table<'_>, name: &str, names: &mut BTreeSet<String>) -> bool {
     usable
 }
 
-/// A number, or `{ general, DOMAIN… }`.
+/// A number; the name of a model whose ability is known; or `{ general, DOMAIN… }`, where `mmlu_pro` may stand for `general`.
 fn ability(table: &Table<'_>) -> Option<Ability> {
     const RANGE: std::ops::RangeInclusive<f64> = -10.0..=10.0;
-    if table.kind("ability") != Some(Kind::Table) {
-        return table.opt_float("ability", RANGE).map(Ability::from);
+    match table.kind("ability") {
+        Some(Kind::String) => return ability_of(table),
+        Some(Kind::Table) => {}
+        _ => return table.opt_float("ability", RANGE).map(Ability::from),
     }
     let by_domain = table.opt_table("ability")?;
-    let mut ability = by_domain.float("general", RANGE).map(Ability::from);
+    let mut ability = match by_domain.kind("mmlu_pro") {
+        None => by_domain.float("general", RANGE).map(Ability::from),
+        Some(_) => by_score(&by_domain),
+    };
     for domain in DOMAINS {
         if let Some(value) = by_domain.opt_float(domain, RANGE) {
             ability = ability.and_then(|ability| ability.with(domain, value));
         }
     }
     by_domain.finish();
+    ability
+}
+
+fn ability_of(table: &Table<'_>) -> Option<Ability> {
+    let name = table.opt_string("ability")?;
+    let known = known_ability(&name);
+    if known.is_none() {
+        let near = suggest(&name, known_abilities().keys().map(String::as_str));
+        let list = "`tollgate models abilities` lists the models whose abilities are known";
+        let help = near.map_or(list.to_owned(), |near| format!("{near} {list}"));
+        table.problem("ability", format!("the ability of {name:?} is not known"), Some(help));
+    }
+    known
+}
+
+fn by_score(table: &Table<'_>) -> Option<Ability> {
+    let share = table.float("mmlu_pro", 0.0..=1.0)?;
+    if table.kind("general").is_some() {
+        let help = Some("leave one of them out".to_owned());
+        table.problem("general", "`mmlu_pro` stands for the general ability", help);
+    }
+    let ability = ability_by_mmlu_pro(share);
+    if ability.is_none() {
+        let (least, most) = mmlu_pro_range();
+        let help = format!("between {least} and {most} it does; write `general` instead");
+        table.problem("mmlu_pro", format!("a share of {share} says nothing of the ability"), Some(help));
+    }
     ability
 }
 
@@ -168,12 +203,39 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    fn read(can: &str) -> Result<Capabilities, String> {
+    fn read_entry(key: &str) -> Result<ModelEntry, String> {
         let engine = "[[engine]]\nname = \"e\"\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:1/v1\"\n";
         let price = "price = { input = 1, output = 0 }";
-        let text = format!("{engine}[[model]]\nname = \"m\"\nengine = \"e\"\n{price}\ncan = {can}\n");
+        let text = format!("{engine}[[model]]\nname = \"m\"\nengine = \"e\"\n{price}\n{key}\n");
         let read = document("t.toml", &text, Path::new(""));
-        read.map(|raw| raw.models[0].can).map_err(|problems| problems.to_string())
+        read.map(|raw| raw.models[0].clone()).map_err(|problems| problems.to_string())
+    }
+
+    fn read(can: &str) -> Result<Capabilities, String> {
+        read_entry(&format!("can = {can}")).map(|entry| entry.can)
+    }
+
+    #[test]
+    fn an_ability_is_a_number_a_name_or_a_score() {
+        let read =
+            |ability: &str| read_entry(&format!("ability = {ability}")).map(|entry| entry.ability.unwrap());
+        assert_eq!(read("0.5"), Ok(Ability::from(0.5)));
+        assert_eq!(read("\"gpt-4-1106\""), Ok(Ability::from(1.0)));
+        let scored = read("{ mmlu_pro = 0.58, math = 0.9 }").unwrap();
+        assert!((0.3..0.8).contains(&scored.general()), "{scored:?}");
+        assert!((scored.in_domain("math") - 0.9).abs() < 1e-9);
+        for (wrong, told) in [
+            ("\"gpt-4-1107\"", "gpt-4-1106"),
+            ("\"gpt\"", "is not known"),
+            ("\"nobody\"", "tollgate models abilities"),
+            ("{ mmlu_pro = 58 }", "mmlu_pro"),
+            ("{ mmlu_pro = 0.001 }", "says nothing"),
+            ("{ mmlu_pro = 0.5, general = 1 }", "leave one of them out"),
+            ("{ math = 1 }", "general"),
+        ] {
+            let said = read(wrong).unwrap_err();
+            assert!(said.contains(told), "{wrong}: {said}");
+        }
     }
 
     #[test]
