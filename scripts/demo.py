@@ -40,7 +40,7 @@ ASKS = [
     Ask("translation", "Translate to French: Good morning, my friend.", LARGE, stream=True),
     # A policy that gives up more quality for money; the MoE gets about a third of such words right, the larger model nearly all.
     Ask("the same, cheap", "Translate to French: Good morning, my friend.", SMALL, stream=True, model="auto:cheapest"),
-    Ask("rewrite", "Rewrite this politely: Send me the report now.", SMALL),
+    Ask("rewrite", "Rewrite this politely: Send me the report now.", SMALL, model="auto:cheapest"),
     Ask("short fact", "What is the capital of Japan?", SMALL, model="auto:cheapest"),
     Ask("multi-step maths", "A tank holds 240 litres. Pipe A fills it in 6 hours and pipe B in 4 hours, while a leak "
         "drains 10 litres per hour. Both pipes are opened at 08:00 and pipe B is closed after 90 minutes. "

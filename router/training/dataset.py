@@ -83,5 +83,7 @@ def targets(rows, domains, config):
         "length": (np.log(array(row["tokens"][0] for row in rows)), np.log(array(row["tokens"][1] for row in rows)), weight),
         "steps": (array(((row["steps"] or 3) - 3.5) / 1.6 for row in rows), has("steps")),
         "level": (array(((row["level"] or 3) - 3.2) / 1.3 for row in rows), has("level")),
-        "domain": np.array([domains.index(row["domain"]) for row in rows]),
+        # A row of unknown domain teaches none: it counts as any, with no weight.
+        "domain": np.array([domains.index(row["domain"] or domains[0]) for row in rows]),
+        "domain_weight": array(w * (row["domain"] is not None) for row, w in zip(rows, weight)),
     }, models

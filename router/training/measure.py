@@ -106,8 +106,8 @@ def _margin(data, made, weak, strong, rounds=500):
 
 
 def domain_accuracy(data, made):
-    right = made.out[:, nets.DOMAIN:].argmax(1) == data.targets["domain"]
-    return {name: round(float(right[data.targets["domain"] == i].mean()), 3) for i, name in enumerate(data.domains)}
+    right, known = made.out[:, nets.DOMAIN:].argmax(1) == data.targets["domain"], data.targets["domain_weight"] > 0
+    return {name: round(float(right[known & (data.targets["domain"] == i)].mean()), 3) for i, name in enumerate(data.domains)}
 
 
 def show(title, table):

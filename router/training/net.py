@@ -104,7 +104,7 @@ def loss_gradient(out, theta, t, weights):
     z = np.exp(z - z.max(1, keepdims=True))
     z /= z.sum(1, keepdims=True)
     z[np.arange(len(z)), t["domain"]] -= 1
-    g[:, DOMAIN:] += weights["domain"] * t["row_weight"][:, None] * z
+    g[:, DOMAIN:] += weights["domain"] * t["domain_weight"][:, None] * z
     return g, gtheta
 
 

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 import documents
+import domains
+import errands
 import everyday
 import exam
 
@@ -60,6 +62,8 @@ DOMAIN_OF = {
     "commonsense": "reasoning", "commonsense_qa": "reasoning", "reasoning": "reasoning", "multi_hop_qa": "reasoning", "agentverse-logicgrid": "reasoning",
     "read_comprehension": "reading", "reading": "reading", "commongen": "writing", "exam": "knowledge",
 }
+# Sources of mixed requests, which say of none what it is about.
+MIXED = ("arena-hard-v0.1", "arena-hard-v2/hard_prompt", "dolly_hhrlhf_small", "self-instruct/seed")
 # Typical answer length in tokens by task: (median, 90th percentile).  Judgements, used where no length is known.
 LENGTH_OF = {"chat": (110, 350), "classification": (8, 40), "code": (220, 650), "knowledge": (60, 320), "math": (210, 520), "reading": (40, 180),
              "reasoning": (90, 320), "writing": (130, 380)}
@@ -104,6 +108,12 @@ def model_name(name):
 
 def _domain(row):
     source, domain = row["source"], row["domain"]
+    if source in MIXED:
+        guess = domains.guess(row["prompt"])
+        # What says "I" among these asks for technical help as a rule.
+        return None if guess == "chat" and source.startswith("arena-hard") else guess
+    if source == "arena-hard-v2/creative_writing":
+        return "writing"
     if source in ("LLM-Adapters/piqa", "LLM-Adapters/social_i_qa"):
         return "reasoning"
     if source.startswith("AGIEval/") and any(part in source for part in ("math", "aqua")):
@@ -122,7 +132,7 @@ def _lengths(row, domain):
         return (tokens, tokens), "solution"
     if row.get("task") in TASK_LENGTH:
         return TASK_LENGTH[row["task"]], "task"
-    return LENGTH_OF[domain], "task"
+    return LENGTH_OF[domain or "chat"], "task"
 
 
 def load(folder):
@@ -149,7 +159,7 @@ def load(folder):
                              "outcomes": outcomes, "effort": effort(source, raw.get("effort")), "steps": raw.get("steps") if "gsm8k" in source.lower() else None,
                              "level": raw.get("level") if "math" in source.lower() else None,
                              "pair": (raw.get("weak_correct"), raw.get("strong_correct"))})
-    for row in [*everyday.rows(), *documents.rows(), *exam.rows()]:
+    for row in [*everyday.rows(), *errands.rows(), *documents.rows(), *exam.rows()]:
         rows.append({**row, "tokens_kind": "judgement", "outcomes": {}, "effort": None, "steps": None, "level": None, "pair": (None, None),
                      "soft": (row["p_small"], row["p_large"])})
     return rows, excluded
