@@ -16,7 +16,7 @@ use super::error::LedgerError;
 use super::location::Location;
 use super::open;
 use super::record::{Account, Receipt};
-use super::stretch;
+use super::{requests, stretch};
 
 /// Receipts in one transaction, so that a running gateway's commits do not wait for long.
 pub(super) const STEP: i64 = 256;
@@ -155,6 +155,7 @@ fn bury(
     if buried == 0 {
         return Ok(false);
     }
+    requests::forget(step, seq, &receipt.request_id)?;
     step.prepare_cached("DELETE FROM outcomes WHERE request_id = ?1")?.execute([&receipt.request_id])?;
     step.prepare_cached("DELETE FROM contents WHERE request_id = ?1")?.execute([&receipt.request_id])?;
     for (old, new) in &moved {
