@@ -101,7 +101,7 @@ impl Stretch {
             spent
         } else {
             // Another process has ended a stretch, to prune.
-            unbooked(step, |_, error| Err(error.into()))?
+            unbooked(step, refuse)?
         };
         end(step, after, &spent)?;
         Ok(Counted::Ended(last(step)?, requests::greatest(step)?))
@@ -133,8 +133,13 @@ pub(crate) enum Counted {
 /// Ends the stretch that goes on, so that `windows` has the sums of all receipts.
 pub(crate) fn book(db: &mut Connection) -> Result<(), LedgerError> {
     let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    end(&step, last(&step)?, &unbooked(&step, |_, error| Err(error.into()))?)?;
+    end(&step, last(&step)?, &unbooked(&step, refuse)?)?;
     Ok(step.commit()?)
+}
+
+/// A receipt that does not say what it was charged to would be missing from the budgets: they could be spent again.
+fn refuse(seq: i64, error: serde_json::Error) -> Result<(), LedgerError> {
+    Err(LedgerError::unreadable(format!("receipt {seq}"), error))
 }
 
 /// What the receipts after the last stretch say they cost, those left out that `unreadable` lets pass.
