@@ -140,6 +140,12 @@ pub(super) const MIGRATIONS: &[&str] = &[
     PRAGMA writable_schema = RESET;
     DROP INDEX receipts_request;
     ",
+    // So that a look for a time ends where it ends, too.
+    "
+    ALTER TABLE stretches ADD COLUMN earliest_ms INTEGER NOT NULL DEFAULT 0;
+    UPDATE stretches SET earliest_ms = coalesce((SELECT min(at_ms) FROM receipts WHERE seq <= last AND seq >
+        (SELECT coalesce(max(before.last), 0) FROM stretches AS before WHERE before.last < stretches.last)), 0);
+    ",
 ];
 
 /// Newest schema version this release writes.

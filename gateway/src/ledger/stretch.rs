@@ -3,7 +3,7 @@
 //! Written with each commit they are three pages of the log more, where the receipt itself takes one or two. So what the
 //! receipts after the last stretch come to is in memory alone; after a crash the receipts say it. Invariant: `windows` has the
 //! sums of all receipts up to the last stretch's end and of none after it, `requests` their requests, and a stretch's
-//! receipts are no newer than it says.
+//! receipts are no newer and no older than it says.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,19 +17,22 @@ use super::record::{Account, Receipt};
 use super::requests;
 
 /// Receipts in a stretch, at least: what a start has to read again, and a look for a time reads in vain.
-const STRETCH: usize = 1024;
+const STRETCH: u32 = 1024;
 
-/// Which receipts are of `?1`, Unix milliseconds, or later. What it says of `seq` is all that keeps it from reading the whole
-/// ledger: receipts lie in the order of their ends, which is nearly that of their times.
-pub(super) const SINCE: &str = "at_ms >= ?1 AND seq > (SELECT coalesce(max(last), 0) FROM stretches WHERE last < \
-    (SELECT coalesce(min(last), 9223372036854775807) FROM stretches WHERE latest_ms >= ?1))";
+/// Which receipts are of `?1`, Unix milliseconds, or later, and of before `?2`. What it says of `seq` is all that keeps it from reading
+/// the whole ledger: receipts lie in the order of their ends, which is nearly that of their times.
+pub(super) const SPAN: &str = "at_ms >= ?1 AND at_ms < ?2 \
+    AND seq > (SELECT coalesce(max(last), 0) FROM stretches WHERE last < \
+        (SELECT coalesce(min(last), 9223372036854775807) FROM stretches WHERE latest_ms >= ?1)) \
+    AND seq <= iif((SELECT min(at_ms) < ?2 FROM receipts WHERE seq > (SELECT coalesce(max(last), 0) FROM stretches)), \
+        9223372036854775807, (SELECT coalesce(max(last), 0) FROM stretches WHERE earliest_ms < ?2))";
 
 const ADD_TO_WINDOW: &str = "INSERT INTO windows (budget, subject, window_start_ms, settled_nanos, updated_ms) \
     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET settled_nanos = settled_nanos + excluded.settled_nanos, \
     updated_ms = max(updated_ms, excluded.updated_ms)";
 
-const END_STRETCH: &str = "INSERT INTO stretches (last, latest_ms) SELECT * FROM \
-    (SELECT max(seq) AS last, max(at_ms) FROM receipts WHERE seq > ?1) WHERE last NOT NULL";
+const END_STRETCH: &str = "INSERT INTO stretches (last, earliest_ms, latest_ms) SELECT * FROM \
+    (SELECT max(seq) AS last, min(at_ms), max(at_ms) FROM receipts WHERE seq > ?1) WHERE last NOT NULL";
 
 /// What accounts were charged, and when last.
 #[derive(Debug, Default, Clone)]
@@ -91,7 +94,7 @@ impl Stretch {
     /// Whether the stretch is long enough to end with the receipts that the open transaction has `written`; then what it comes to
     /// is written too.
     pub(crate) fn count(&self, step: &Connection, written: &[&Receipt]) -> Result<Counted, LedgerError> {
-        if self.requests.len() + written.len() < STRETCH {
+        if self.requests.len() + written.len() < STRETCH as usize {
             return Ok(Counted::On);
         }
         let after = last(step)?;
@@ -188,13 +191,19 @@ fn end(step: &Connection, after: i64, spent: &Spent) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The first receipt that is newer than its stretch says, so that [`SINCE`] would miss it.
+/// How many receipts are of this time, roughly.
+pub(super) fn receipts_in(db: &Connection, since_ms: i64, until_ms: i64) -> rusqlite::Result<i64> {
+    let sql = "SELECT count(*) * ?3 FROM stretches WHERE latest_ms >= ?1 AND earliest_ms < ?2";
+    db.query_row(sql, params![since_ms, until_ms, STRETCH], |row| row.get(0))
+}
+
+/// The first receipt that is newer or older than its stretch says, so that [`SPAN`] would miss it.
 pub(super) fn astray(db: &Connection) -> rusqlite::Result<Option<i64>> {
-    db.query_row(
-        "SELECT min(seq) FROM receipts WHERE at_ms > (SELECT latest_ms FROM stretches WHERE last >= seq ORDER BY last LIMIT 1)",
-        [],
-        |row| row.get(0),
-    )
+    const OF: &str = "FROM stretches WHERE last >= seq ORDER BY last LIMIT 1";
+    let sql = format!(
+        "SELECT min(seq) FROM receipts WHERE at_ms NOT BETWEEN (SELECT earliest_ms {OF}) AND (SELECT latest_ms {OF})"
+    );
+    db.query_row(&sql, [], |row| row.get(0))
 }
 
 #[cfg(test)]
