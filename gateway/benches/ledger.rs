@@ -100,24 +100,19 @@ fn measure(place: &Location, count: u64) -> Result<(), Box<dyn std::error::Error
 
 /// Replays the first receipts through a policy with a rule, a budget and pacing.
 fn replay(place: &Location) -> Result<Pair, Box<dyn std::error::Error>> {
-    let reader = Reader::open(place)?;
+    let (reader, until) = (Reader::open(place)?, BEGAN_MS + REPLAYED * DAY_MS / A_DAY);
     let policy = check("bench.toml", POLICY, None).map_err(|problems| problems.to_string())?;
     let mut models = catalog(&demo_models(), "large").models().to_vec();
     models[0].name = "small".to_owned();
     let world = World {
         catalog: Catalog::new(models),
         tolerance: Arc::default(),
-        speeds: reader.speeds(None, None)?,
+        speeds: reader.speeds(None, Some(until))?,
         keys: HashMap::new(),
-        daily: Shape::even(),
+        daily: Shape::of(reader.hours(0, until)?),
     };
     let (mut replay, mut pair) = (Replay::new(&world, &policy), Pair::new("recorded", "bench"));
-    let mut taken = 0;
-    reader.each_receipt(None, |_, body, _| {
-        taken += 1;
-        if taken > REPLAYED {
-            return Ok(());
-        }
+    reader.each_receipt(None, Some(until), |_, body, _| {
         let receipt: Receipt = serde_json::from_str(body)?;
         if let Some(asked) = &receipt.asked {
             pair.take(Vec::new(), &world.recorded(&receipt, asked), &replay.take(&receipt, asked));

@@ -80,11 +80,11 @@ struct Shown<'a> {
 
 impl ReplayArgs {
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
-        let (config, world) = self.how.world()?;
+        let (config, world, reader) = self.how.world()?;
         let policy = read(&config, &self.policy)?;
         let mut replay = Replay::new(&world, &policy);
         let pair = Pair::new("recorded", &self.policy.display().to_string());
-        self.how.compare(&config, &world, pair, |receipt| {
+        self.how.compare(&reader, &world, pair, |receipt| {
             let asked = receipt.asked.as_ref()?;
             Some((world.recorded(receipt, asked), replay.take(receipt, asked)))
         })
@@ -93,11 +93,11 @@ impl ReplayArgs {
 
 impl DiffArgs {
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
-        let (config, world) = self.how.world()?;
+        let (config, world, reader) = self.how.world()?;
         let policies = (read(&config, &self.before)?, read(&config, &self.after)?);
         let (mut before, mut after) = (Replay::new(&world, &policies.0), Replay::new(&world, &policies.1));
         let pair = Pair::new(&self.before.display().to_string(), &self.after.display().to_string());
-        self.how.compare(&config, &world, pair, |receipt| {
+        self.how.compare(&reader, &world, pair, |receipt| {
             let asked = receipt.asked.as_ref()?;
             Some((before.take(receipt, asked), after.take(receipt, asked)))
         })
@@ -105,8 +105,8 @@ impl DiffArgs {
 }
 
 impl How {
-    /// The configuration, and what it makes of the ledger.
-    fn world(&self) -> Result<(Config, World), CliError> {
+    /// The configuration, what it makes of the ledger, and the ledger.
+    fn world(&self) -> Result<(Config, World, Reader), CliError> {
         let config = Config::load(&self.place.clone().overrides())?;
         let path = config.ledger()?;
         let reader = Reader::open(&path)?;
@@ -125,25 +125,19 @@ impl How {
             keys: keys.into_iter().map(|(_, key)| (key.id, key.name)).collect(),
             daily: Shape::of(reader.hours(since.unwrap_or(0), until.unwrap_or(u64::MAX))?),
         };
-        Ok((config, world))
+        Ok((config, world, reader))
     }
 
     /// Replays, prints, and says whether the limits hold.
     fn compare(
         &self,
-        config: &Config,
+        reader: &Reader,
         world: &World,
         mut pair: Pair,
         mut both: impl FnMut(&Receipt) -> Option<(Outcome, Outcome)>,
     ) -> Result<ExitCode, CliError> {
-        let path = config.ledger()?;
-        let reader = Reader::open(&path)?;
-        let until = self.until.map_or(u64::MAX, |at| at.0);
-        reader.each_receipt(self.since.map(|at| at.0), |_, body, _| {
+        reader.each_receipt(self.since.map(|at| at.0), self.until.map(|at| at.0), |_, body, _| {
             let receipt: Receipt = serde_json::from_str(body).map_err(LedgerError::from)?;
-            if receipt.at_ms >= until {
-                return Ok(());
-            }
             match both(&receipt) {
                 Some((before, after)) => {
                     let name = |dimension: &Dimension| match (dimension, dimension.of(&receipt)) {

@@ -3,9 +3,9 @@
 //! A hold whose receipt is in the same batch never touches the file. A batch is applied whole or not at all;
 //! only a duplicate receipt is left out, and reported, without failing its neighbours.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::{CachedStatement, Connection, params};
 use tollgate_policies::Usd;
 
 use super::chain::Link;
@@ -14,7 +14,7 @@ use super::error::LedgerError;
 use super::moved::Costly;
 use super::outcome::{self, Judged, Promotion};
 use super::record::{HoldRow, Receipt};
-use super::stretch::{Counted, Spent, Stretch};
+use super::stretch::{Counted, Stretch};
 
 /// A change waiting to be written.
 #[derive(Debug)]
@@ -101,13 +101,14 @@ pub(crate) fn apply(
 ) -> Result<Applied, LedgerError> {
     // Not `Connection::transaction`: it has SQLite read both words anew each time.
     db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let written = write(db, head, stretch, changes).and_then(|written| {
+    let mut receipts = Vec::new();
+    let written = write(db, head, stretch, changes, &mut receipts).and_then(|written| {
         db.prepare_cached("COMMIT")?.execute([])?;
         Ok(written)
     });
     match written {
         Ok((applied, counted)) => {
-            stretch.take(counted);
+            stretch.take(counted, &receipts);
             Ok(applied)
         }
         Err(error) => {
@@ -121,17 +122,19 @@ pub(crate) fn apply(
     }
 }
 
-/// Writes `changes` in the open transaction.
-fn write(
+/// Writes `changes` in the open transaction, and puts what it wrote of receipts into `receipts`.
+fn write<'c>(
     step: &Connection,
     head: Link,
     stretch: &Stretch,
-    changes: &[Change],
+    changes: &'c [Change],
+    receipts: &mut Vec<&'c Receipt>,
 ) -> Result<(Applied, Counted), LedgerError> {
     let mut applied = Applied { head, receipts: 0, duplicates: Vec::new(), held: 0 };
     // With whether an older row of the same request may be in the file.
     let mut new_holds: HashMap<&str, (&HoldRow, bool)> = HashMap::new();
-    let (mut spent, mut last) = (Spent::default(), 0);
+    let mut requests: HashSet<&str> = HashSet::new();
+    let mut insert = step.prepare_cached(INSERT_RECEIPT)?;
     for (index, change) in changes.iter().enumerate() {
         match change {
             Change::Hold(hold) => {
@@ -151,17 +154,16 @@ fn write(
                 if *held && new_holds.remove(request_id).is_none_or(|(_, in_file)| in_file) {
                     applied.held -= delete_hold(step, request_id)?;
                 }
-                match insert_receipt(step, applied.head, receipt)? {
-                    Some((link, seq)) => {
-                        applied.head = link;
-                        applied.receipts += 1;
-                        spent.add(receipt);
-                        last = seq;
-                        if let Some(kept) = kept {
-                            content::insert(step, kept)?;
-                        }
-                    }
-                    None => applied.duplicates.push(index),
+                if !requests.insert(request_id) || stretch.has(step, request_id)? {
+                    applied.duplicates.push(index);
+                    continue;
+                }
+                applied.head = insert_receipt(&mut insert, applied.head, receipt)?;
+                insert_attempts(step, receipt)?;
+                applied.receipts += 1;
+                receipts.push(receipt);
+                if let Some(kept) = kept {
+                    content::insert(step, kept)?;
                 }
             }
             Change::Outcome(judged) => outcome::insert(step, judged)?,
@@ -179,7 +181,7 @@ fn write(
         insert_hold(step, hold)?;
         applied.held += i64::from(!in_file);
     }
-    let counted = stretch.count(step, spent, last)?;
+    let counted = stretch.count(step, receipts)?;
     Ok((applied, counted))
 }
 
@@ -195,15 +197,15 @@ fn delete_hold(step: &Connection, request_id: &str) -> rusqlite::Result<i64> {
     Ok(i64::from(deleted > 0))
 }
 
-/// Writes a receipt and says its link and number; `None` if its request already has one.
+/// Writes a receipt and says its link.
 fn insert_receipt(
-    step: &Connection,
+    insert: &mut CachedStatement<'_>,
     head: Link,
     receipt: &Receipt,
-) -> Result<Option<(Link, i64)>, LedgerError> {
+) -> Result<Link, LedgerError> {
     let body = receipt.canonical()?;
     let link = head.next(body.as_bytes());
-    let done = step.prepare_cached(INSERT_RECEIPT)?.execute(params![
+    insert.execute(params![
         receipt.request_id,
         signed(receipt.at_ms),
         receipt.key,
@@ -223,20 +225,13 @@ fn insert_receipt(
         receipt.saved.nanos(),
         body,
         link.as_bytes(),
-    ]);
-    match done {
-        Ok(_) => {
-            let seq = step.last_insert_rowid();
-            insert_attempts(step, seq, receipt)?;
-            Ok(Some((link, seq)))
-        }
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    ])?;
+    Ok(link)
 }
 
-/// What tries cost, of the receipt `seq`.
-fn insert_attempts(step: &Connection, seq: i64, receipt: &Receipt) -> rusqlite::Result<()> {
+/// What tries cost, of the receipt that was written last.
+fn insert_attempts(step: &Connection, receipt: &Receipt) -> rusqlite::Result<()> {
+    let seq = step.last_insert_rowid();
     for Costly { number, model, engine, cost } in Costly::of(receipt) {
         step.prepare_cached(
             "INSERT INTO attempts (receipt, number, model, engine, cost_nanos) VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -116,6 +116,20 @@ pub enum LedgerError {
     /// A receipt's text could not be written or read back.
     #[error("a receipt cannot be encoded or decoded")]
     Receipt(#[from] serde_json::Error),
+    /// What has to be known to go on cannot be read.
+    #[error(
+        "{what} of the ledger {} cannot be read, and what it was charged to would be missing from the budgets: {source}\n    \
+         help: `tollgate ledger verify` tells what else is wrong; keep a copy, then restore a backup, or move the ledger away to \
+         start a new one", .path.display()
+    )]
+    Unreadable {
+        /// The ledger file.
+        path: PathBuf,
+        /// "receipt N" or "the hold of REQUEST".
+        what: String,
+        /// What is wrong with its text.
+        source: serde_json::Error,
+    },
     /// A key whose receipts cannot be forgotten yet.
     #[error(
         "the key {key:?} still works, and its budgets would begin anew\n    help: revoke it first: tollgate keys revoke {key}"
@@ -164,10 +178,18 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// That `what` cannot be read, in a file that [`LedgerError::at`] names.
+    pub(super) fn unreadable(what: String, source: serde_json::Error) -> LedgerError {
+        LedgerError::Unreadable { path: PathBuf::new(), what, source }
+    }
+
     /// The same, said as what it means for the file at `path`.
     pub(super) fn at(self, path: &Path) -> LedgerError {
         match self {
             LedgerError::Database(error) => super::explain(path, error),
+            LedgerError::Unreadable { what, source, .. } => {
+                LedgerError::Unreadable { path: path.to_owned(), what, source }
+            }
             other => other,
         }
     }

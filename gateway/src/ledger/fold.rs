@@ -18,10 +18,10 @@ use super::error::LedgerError;
 
 /// How often the log's length is looked at.
 const LOOK: Duration = Duration::from_secs(2);
-/// Pages (4 KiB each) in the log that are worth folding in.
-const WORTH: i64 = 16_384;
+/// Pages (8 KiB each) in the log that are worth folding in.
+const WORTH: i64 = 8_192;
 /// Pages that the writer can fold in itself: what commits then wait for is the disk's sync, mostly, and that once.
-const FEW: i64 = 1024;
+const FEW: i64 = 512;
 
 /// The thread, and what it says to the writer. Dropping this ends the thread and waits for it, so that the writer's
 /// last checkpoint and the closing of the file meet nobody.

@@ -23,6 +23,7 @@ mod reader;
 mod record;
 mod recovery;
 mod report;
+mod requests;
 mod schema;
 mod store;
 mod stretch;

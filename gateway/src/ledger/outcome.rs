@@ -13,6 +13,7 @@ use super::batch::signed;
 use super::error::LedgerError;
 use super::reader::{Database, Reader};
 use super::record::Receipt;
+use super::requests;
 
 /// Who judged an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -136,10 +137,8 @@ impl Reader {
             Database::Server(server) => return server.receipt(request_id),
             Database::File(db) => db,
         };
-        let body: Option<String> = db
-            .prepare_cached("SELECT body FROM receipts WHERE request_id = ?1")?
-            .query_row([request_id], |row| row.get(0))
-            .optional()?;
+        let body: Option<String> =
+            db.prepare_cached(requests::BODY)?.query_row([request_id], |row| row.get(0)).optional()?;
         Ok(body.map(|body| serde_json::from_str(&body)).transpose()?)
     }
 

@@ -16,7 +16,7 @@ use super::error::LedgerError;
 use super::location::Location;
 use super::open;
 use super::record::{Account, Receipt};
-use super::stretch;
+use super::{requests, stretch};
 
 /// Receipts in one transaction, so that a running gateway's commits do not wait for long.
 pub(super) const STEP: i64 = 256;
@@ -113,7 +113,6 @@ fn prune_file(db: &mut Connection, forget: &Forget, now_ms: u64) -> Result<u64, 
         }
         step.commit()?;
     }
-    clear(db, &names, newest)?;
     Ok(pruned)
 }
 
@@ -155,6 +154,7 @@ fn bury(
     if buried == 0 {
         return Ok(false);
     }
+    requests::forget(step, seq, &receipt.request_id)?;
     step.prepare_cached("DELETE FROM outcomes WHERE request_id = ?1")?.execute([&receipt.request_id])?;
     step.prepare_cached("DELETE FROM contents WHERE request_id = ?1")?.execute([&receipt.request_id])?;
     for (old, new) in &moved {
@@ -163,7 +163,8 @@ fn bury(
     Ok(true)
 }
 
-/// From now on this much of one window is counted in another.
+/// From now on this much of one window is counted in another. A window that nothing is left in goes at once: however this ends, no
+/// name stays whose receipts are gone.
 fn move_money(step: &Transaction<'_>, old: &Account, new: &Account, cost: Usd) -> Result<(), LedgerError> {
     let Account { budget, subject, window_start_ms } = old;
     let (start, nanos) = (signed(*window_start_ms), cost.nanos());
@@ -178,6 +179,10 @@ fn move_money(step: &Transaction<'_>, old: &Account, new: &Account, cost: Usd) -
         "UPDATE windows SET settled_nanos = settled_nanos - ?4 WHERE budget = ?1 AND subject = ?2 AND window_start_ms = ?3",
     )?
     .execute(params![budget, subject, start, nanos])?;
+    step.prepare_cached(
+        "DELETE FROM windows WHERE budget = ?1 AND subject = ?2 AND window_start_ms = ?3 AND settled_nanos = 0",
+    )?
+    .execute(params![budget, subject, start])?;
     Ok(())
 }
 
@@ -220,25 +225,6 @@ impl Names {
             || Account { subject: format!("pruned-{:016x}", rand::random::<u64>()), ..account.clone() };
         self.others.entry(account.clone()).or_insert_with(other).clone()
     }
-
-    /// The windows that money has left, save for those of runs that have come `back`.
-    pub(super) fn left(&self, back: &HashSet<String>) -> impl Iterator<Item = &Account> {
-        self.others.keys().filter(|account| !back.contains(&account.subject))
-    }
-}
-
-/// Removes the windows that nothing is counted in any more.
-fn clear(db: &mut Connection, names: &Names, newest: i64) -> Result<(), LedgerError> {
-    let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let back = set(&step, "SELECT DISTINCT run FROM receipts WHERE seq > ?1 AND run IS NOT NULL", [newest])?;
-    for Account { budget, subject, window_start_ms } in names.left(&back) {
-        step.prepare_cached(
-            "DELETE FROM windows WHERE budget = ?1 AND subject = ?2 AND window_start_ms = ?3 AND settled_nanos = 0",
-        )?
-        .execute(params![budget, subject, signed(*window_start_ms)])?;
-    }
-    step.commit()?;
-    Ok(())
 }
 
 /// The id and the name of a key that no longer works.

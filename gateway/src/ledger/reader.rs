@@ -16,7 +16,7 @@ use super::open;
 use super::postgres::ServerReader;
 use super::prune::Tombstone;
 use super::record::Receipt;
-use super::stretch::SINCE;
+use super::stretch::SPAN;
 
 /// A ledger opened for reading.
 pub struct Reader {
@@ -71,24 +71,25 @@ impl Reader {
         }
     }
 
-    /// Calls `each` with every receipt in order that is not pruned: its number, its canonical text, its link of the chain.
+    /// Calls `each` with every receipt of a time, in order, that is not pruned: its number, its canonical text, its link of the chain.
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read, or the first error `each` returns.
     pub fn each_receipt(
         &self,
         since_ms: Option<u64>,
+        until_ms: Option<u64>,
         mut each: impl FnMut(i64, &str, Link) -> Result<(), LedgerError>,
     ) -> Result<(), LedgerError> {
         let db = match &self.database {
-            Database::Server(server) => return server.each_receipt(since_ms, &mut each),
+            Database::Server(server) => return server.each_receipt(since_ms, until_ms, &mut each),
             Database::File(db) => db,
         };
         let mut query = db.prepare(&format!(
-            "SELECT seq, body, hash FROM receipts WHERE {SINCE} AND body NOT LIKE '{}%' ORDER BY seq",
+            "SELECT seq, body, hash FROM receipts WHERE {SPAN} AND body NOT LIKE '{}%' ORDER BY seq",
             Tombstone::PREFIX
         ))?;
-        let mut rows = query.query([signed(since_ms.unwrap_or(0))])?;
+        let mut rows = query.query([signed(since_ms.unwrap_or(0)), signed(until_ms.unwrap_or(u64::MAX))])?;
         while let Some(row) = rows.next()? {
             let link = Link::from_slice(row.get_ref(2)?.as_blob().unwrap_or_default()).unwrap_or(Link::START);
             each(row.get(0)?, row.get_ref(1)?.as_str().unwrap_or_default(), link)?;
@@ -101,7 +102,7 @@ impl Reader {
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read or `out` not written.
     pub fn export_json(&self, since_ms: Option<u64>, out: &mut dyn Write) -> Result<(), LedgerError> {
-        self.each_receipt(since_ms, |seq, body, link| {
+        self.each_receipt(since_ms, None, |seq, body, link| {
             let receipt: &RawValue = serde_json::from_str(body)?;
             let line = serde_json::to_string(&Exported { seq, hash: link.to_string(), receipt })?;
             writeln!(out, "{line}").map_err(|source| self.output(source))
@@ -117,7 +118,7 @@ impl Reader {
         let mut table = csv::Writer::from_writer(out);
         let failed = |error: csv::Error| self.output(std::io::Error::other(error));
         table.write_record(CSV_HEADER).map_err(failed)?;
-        self.each_receipt(since_ms, |seq, body, link| {
+        self.each_receipt(since_ms, None, |seq, body, link| {
             let receipt: Receipt = serde_json::from_str(body)?;
             table.write_record(cells(seq, &receipt, link)?).map_err(failed)
         })?;

@@ -43,9 +43,14 @@ pub(crate) fn recover(db: &mut Connection, now_ms: u64) -> Result<Recovery, Ledg
 }
 
 fn holds(db: &Connection) -> Result<Vec<HoldRow>, LedgerError> {
-    let mut query = db.prepare("SELECT body FROM holds ORDER BY request_id")?;
-    let bodies = query.query_map([], |row| row.get::<_, String>(0))?;
-    bodies.map(|body| Ok(serde_json::from_str(&body?)?)).collect()
+    let mut query = db.prepare("SELECT request_id, body FROM holds ORDER BY request_id")?;
+    let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    rows.map(|row| {
+        let (request_id, body) = row?;
+        serde_json::from_str(&body)
+            .map_err(|error| LedgerError::unreadable(format!("the hold of {request_id}"), error))
+    })
+    .collect()
 }
 
 fn open_windows(db: &Connection, now_ms: u64) -> Result<Vec<(Account, Usd)>, LedgerError> {
@@ -62,4 +67,56 @@ fn open_windows(db: &Connection, now_ms: u64) -> Result<Vec<(Account, Usd)>, Led
         Ok((account, Usd::from_nanos(row.get(3)?)))
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::record::Receipt;
+    use crate::ledger::{Ledger, Location, open};
+
+    /// A ledger with an open stretch of three receipts and a hold, as a crash leaves it.
+    fn crashed(path: &std::path::Path) -> Connection {
+        let mut db = open::writable(path).unwrap();
+        let mut stretch = Stretch::start(&mut db).unwrap();
+        let account = || Account { budget: "b".to_owned(), subject: String::new(), window_start_ms: 0 };
+        let end = |n: i64| {
+            let (request_id, cost) = (format!("r{n}"), Usd::from_nanos(n));
+            let receipt = Receipt { request_id, cost, accounts: vec![account()], ..Receipt::default() };
+            Change::Settle(End { held: false, receipt: Box::new(receipt), content: None })
+        };
+        let (request_id, amount) = ("r4".to_owned(), Usd::from_nanos(100));
+        let hold = HoldRow { request_id, amount, accounts: vec![account()], ..HoldRow::default() };
+        let changes: Vec<Change> = (1..4).map(end).chain([Change::Hold(Box::new(hold))]).collect();
+        batch::apply(&mut db, crate::ledger::Link::START, &mut stretch, &changes).unwrap();
+        db
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_and_nothing_is_written_until_it_is_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let (db, location) = (crashed(&path), Location::File(path.clone()));
+        let count = |sql: &str| -> i64 { db.query_row(sql, [], |row| row.get(0)).unwrap() };
+        let rows = || count("SELECT (SELECT count(*) FROM receipts) * 1000 + (SELECT count(*) FROM windows)");
+        for (table, row, named) in [("receipts", "seq = 2", "receipt 2"), ("holds", "true", "the hold of r4")]
+        {
+            let body: String =
+                db.query_row(&format!("SELECT body FROM {table} WHERE {row}"), [], |row| row.get(0)).unwrap();
+            let set = |body: &str| {
+                db.execute(&format!("UPDATE {table} SET body = ?1 WHERE {row}"), [body]).unwrap();
+            };
+            set("{\"cost\":");
+            let said = Ledger::open(&location).unwrap_err().to_string();
+            let file = path.display().to_string();
+            for part in [named, file.as_str(), "restore a backup"] {
+                assert!(said.contains(part), "{said}");
+            }
+            assert_eq!(rows(), 3000, "nothing was written");
+            set(&body);
+        }
+        let (_ledger, recovery) = Ledger::open(&location).unwrap();
+        assert_eq!((recovery.orphans, count("SELECT sum(settled_nanos) FROM windows")), (1, 106));
+        assert_eq!(rows(), 4001);
+    }
 }

@@ -126,6 +126,26 @@ pub(super) const MIGRATIONS: &[&str] = &[
     INSERT INTO stretches SELECT max(seq), max(at_ms) FROM receipts GROUP BY (seq - 1) / 1024;
     DROP INDEX receipts_at;
     ",
+    // From here on a receipt's request is looked for by stretches too. An index that a constraint made cannot be dropped, and copying a
+    // long ledger takes minutes and its size again; so first it becomes one that has a name.
+    "
+    CREATE TABLE requests (request_id TEXT PRIMARY KEY, receipt INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO requests SELECT request_id, seq FROM receipts WHERE seq <= (SELECT coalesce(max(last), 0) FROM stretches)
+        ORDER BY request_id;
+    PRAGMA writable_schema = ON;
+    UPDATE sqlite_schema SET sql = replace(sql, 'request_id TEXT NOT NULL UNIQUE', 'request_id TEXT NOT NULL')
+        WHERE type = 'table' AND name = 'receipts';
+    UPDATE sqlite_schema SET name = 'receipts_request', sql = 'CREATE UNIQUE INDEX receipts_request ON receipts (request_id)'
+        WHERE type = 'index' AND name = 'sqlite_autoindex_receipts_1';
+    PRAGMA writable_schema = RESET;
+    DROP INDEX receipts_request;
+    ",
+    // So that a look for a time ends where it ends, too.
+    "
+    ALTER TABLE stretches ADD COLUMN earliest_ms INTEGER NOT NULL DEFAULT 0;
+    UPDATE stretches SET earliest_ms = coalesce((SELECT min(at_ms) FROM receipts WHERE seq <= last AND seq >
+        (SELECT coalesce(max(before.last), 0) FROM stretches AS before WHERE before.last < stretches.last)), 0);
+    ",
 ];
 
 /// Newest schema version this release writes.

@@ -1,10 +1,11 @@
-//! The budget windows' sums, and where in the ledger a time is: both are written once for a stretch of receipts.
+//! The budget windows' sums, where in the ledger a time is, and which request a receipt is of: written once for a stretch of receipts.
 //!
-//! Written with each commit they are two pages of the log more, as many as the receipt itself takes. So the sums of the
-//! receipts after the last stretch are in memory alone; after a crash the receipts say them. Invariant: `windows` has the
-//! sums of all receipts up to the last stretch's end and of none after it, and a stretch's receipts are no newer than it says.
+//! Written with each commit they are three pages of the log more, where the receipt itself takes one or two. So what the
+//! receipts after the last stretch come to is in memory alone; after a crash the receipts say it. Invariant: `windows` has the
+//! sums of all receipts up to the last stretch's end and of none after it, `requests` their requests, and a stretch's
+//! receipts are no newer and no older than it says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, TransactionBehavior, params};
 use serde::Deserialize;
@@ -13,29 +14,33 @@ use tollgate_policies::Usd;
 use super::batch::signed;
 use super::error::LedgerError;
 use super::record::{Account, Receipt};
+use super::requests;
 
 /// Receipts in a stretch, at least: what a start has to read again, and a look for a time reads in vain.
-const STRETCH: i64 = 1024;
+const STRETCH: u32 = 1024;
 
-/// Which receipts are of `?1`, Unix milliseconds, or later. What it says of `seq` is all that keeps it from reading the whole
-/// ledger: receipts lie in the order of their ends, which is nearly that of their times.
-pub(super) const SINCE: &str = "at_ms >= ?1 AND seq > (SELECT coalesce(max(last), 0) FROM stretches WHERE last < \
-    (SELECT coalesce(min(last), 9223372036854775807) FROM stretches WHERE latest_ms >= ?1))";
+/// Which receipts are of `?1`, Unix milliseconds, or later, and of before `?2`. What it says of `seq` is all that keeps it from reading
+/// the whole ledger: receipts lie in the order of their ends, which is nearly that of their times.
+pub(super) const SPAN: &str = "at_ms >= ?1 AND at_ms < ?2 \
+    AND seq > (SELECT coalesce(max(last), 0) FROM stretches WHERE last < \
+        (SELECT coalesce(min(last), 9223372036854775807) FROM stretches WHERE latest_ms >= ?1)) \
+    AND seq <= iif((SELECT min(at_ms) < ?2 FROM receipts WHERE seq > (SELECT coalesce(max(last), 0) FROM stretches)), \
+        9223372036854775807, (SELECT coalesce(max(last), 0) FROM stretches WHERE earliest_ms < ?2))";
 
 const ADD_TO_WINDOW: &str = "INSERT INTO windows (budget, subject, window_start_ms, settled_nanos, updated_ms) \
     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET settled_nanos = settled_nanos + excluded.settled_nanos, \
     updated_ms = max(updated_ms, excluded.updated_ms)";
 
-const END_STRETCH: &str = "INSERT INTO stretches (last, latest_ms) SELECT * FROM \
-    (SELECT max(seq) AS last, max(at_ms) FROM receipts WHERE seq > ?1) WHERE last NOT NULL";
+const END_STRETCH: &str = "INSERT INTO stretches (last, earliest_ms, latest_ms) SELECT * FROM \
+    (SELECT max(seq) AS last, min(at_ms), max(at_ms) FROM receipts WHERE seq > ?1) WHERE last NOT NULL";
 
 /// What accounts were charged, and when last.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Spent(HashMap<Account, (Usd, u64)>);
 
 impl Spent {
     /// Counts a receipt.
-    pub(crate) fn add(&mut self, receipt: &Receipt) {
+    fn add(&mut self, receipt: &Receipt) {
         for account in &receipt.accounts {
             self.charge(account, receipt.cost, receipt.at_ms);
         }
@@ -57,48 +62,62 @@ impl Spent {
     }
 }
 
-/// The sums that the file does not have yet, as its writer knows them.
+/// What the file does not have yet, as its writer knows it.
 #[derive(Debug)]
 pub(crate) struct Stretch {
     /// End of the last stretch.
     after: i64,
     spent: Spent,
+    /// The requests that have a receipt in it.
+    requests: HashSet<String>,
+    /// The greatest that `requests` had when it began: requests' ids begin with the time, so most need not be looked for.
+    greatest: String,
 }
 
 impl Stretch {
     /// Begins a stretch after the last receipt that `db` has.
     pub(crate) fn start(db: &mut Connection) -> Result<Stretch, LedgerError> {
         book(db)?;
-        Ok(Stretch { after: last(db)?, spent: Spent::default() })
+        Ok(Stretch::after(last(db)?, requests::greatest(db)?))
     }
 
-    /// Counts what the open transaction has written, up to the receipt `seq`; what is long enough is written with it. The
-    /// result replaces this stretch when the transaction is committed.
-    pub(crate) fn count(&self, step: &Connection, spent: Spent, seq: i64) -> Result<Counted, LedgerError> {
-        if seq - self.after < STRETCH {
-            return Ok(Counted::On(spent));
+    fn after(after: i64, greatest: String) -> Stretch {
+        Stretch { after, spent: Spent::default(), requests: HashSet::new(), greatest }
+    }
+
+    /// Whether a request has a receipt.
+    pub(crate) fn has(&self, step: &Connection, request_id: &str) -> rusqlite::Result<bool> {
+        Ok(self.requests.contains(request_id)
+            || (request_id <= self.greatest.as_str() && requests::has(step, request_id)?))
+    }
+
+    /// Whether the stretch is long enough to end with the receipts that the open transaction has `written`; then what it comes to
+    /// is written too.
+    pub(crate) fn count(&self, step: &Connection, written: &[&Receipt]) -> Result<Counted, LedgerError> {
+        if self.requests.len() + written.len() < STRETCH as usize {
+            return Ok(Counted::On);
         }
         let after = last(step)?;
-        if after == self.after {
-            let mut all = spent;
-            for (account, (amount, at_ms)) in &self.spent.0 {
-                all.charge(account, *amount, *at_ms);
-            }
-            end(step, after, &all)?;
+        let spent = if after == self.after {
+            let mut spent = self.spent.clone();
+            written.iter().for_each(|receipt| spent.add(receipt));
+            spent
         } else {
             // Another process has ended a stretch, to prune.
-            end(step, after, &unbooked(step, |error| Err(error.into()))?)?;
-        }
-        Ok(Counted::Ended(seq))
+            unbooked(step, refuse)?
+        };
+        end(step, after, &spent)?;
+        Ok(Counted::Ended(last(step)?, requests::greatest(step)?))
     }
 
-    /// Takes over what is committed.
-    pub(crate) fn take(&mut self, counted: Counted) {
+    /// Takes over what was `written`, now that it is committed.
+    pub(crate) fn take(&mut self, counted: Counted, written: &[&Receipt]) {
         match counted {
-            Counted::Ended(seq) => *self = Stretch { after: seq, spent: Spent::default() },
-            Counted::On(spent) => {
-                for (account, (amount, at_ms)) in &spent.0 {
-                    self.spent.charge(account, *amount, *at_ms);
+            Counted::Ended(last, greatest) => *self = Stretch::after(last, greatest),
+            Counted::On => {
+                for receipt in written {
+                    self.spent.add(receipt);
+                    self.requests.insert(receipt.request_id.clone());
                 }
             }
         }
@@ -109,22 +128,27 @@ impl Stretch {
 #[derive(Debug)]
 pub(crate) enum Counted {
     /// The stretch goes on.
-    On(Spent),
-    /// It ended with this receipt.
-    Ended(i64),
+    On,
+    /// It ended with this receipt, and this is the greatest of all requests.
+    Ended(i64, String),
 }
 
 /// Ends the stretch that goes on, so that `windows` has the sums of all receipts.
 pub(crate) fn book(db: &mut Connection) -> Result<(), LedgerError> {
     let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    end(&step, last(&step)?, &unbooked(&step, |error| Err(error.into()))?)?;
+    end(&step, last(&step)?, &unbooked(&step, refuse)?)?;
     Ok(step.commit()?)
+}
+
+/// A receipt that does not say what it was charged to would be missing from the budgets: they could be spent again.
+fn refuse(seq: i64, error: serde_json::Error) -> Result<(), LedgerError> {
+    Err(LedgerError::unreadable(format!("receipt {seq}"), error))
 }
 
 /// What the receipts after the last stretch say they cost, those left out that `unreadable` lets pass.
 pub(super) fn unbooked(
     db: &Connection,
-    unreadable: impl Fn(serde_json::Error) -> Result<(), LedgerError>,
+    unreadable: impl Fn(i64, serde_json::Error) -> Result<(), LedgerError>,
 ) -> Result<Spent, LedgerError> {
     /// Of a receipt or a tombstone.
     #[derive(Deserialize)]
@@ -133,7 +157,7 @@ pub(super) fn unbooked(
         accounts: Vec<Account>,
     }
     let mut spent = Spent::default();
-    let mut query = db.prepare("SELECT body, at_ms FROM receipts WHERE seq > ?1")?;
+    let mut query = db.prepare("SELECT body, at_ms, seq FROM receipts WHERE seq > ?1")?;
     let mut rows = query.query([last(db)?])?;
     while let Some(row) = rows.next()? {
         let at_ms = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
@@ -141,7 +165,7 @@ pub(super) fn unbooked(
             Ok(Costly { cost, accounts }) => {
                 accounts.iter().for_each(|account| spent.charge(account, cost, at_ms));
             }
-            Err(error) => unreadable(error)?,
+            Err(error) => unreadable(row.get(2)?, error)?,
         }
     }
     Ok(spent)
@@ -162,17 +186,24 @@ fn end(step: &Connection, after: i64, spent: &Spent) -> rusqlite::Result<()> {
             signed(*at_ms)
         ])?;
     }
+    requests::add(step, after)?;
     step.prepare_cached(END_STRETCH)?.execute([after])?;
     Ok(())
 }
 
-/// The first receipt that is newer than its stretch says, so that [`SINCE`] would miss it.
+/// How many receipts are of this time, roughly.
+pub(super) fn receipts_in(db: &Connection, since_ms: i64, until_ms: i64) -> rusqlite::Result<i64> {
+    let sql = "SELECT count(*) * ?3 FROM stretches WHERE latest_ms >= ?1 AND earliest_ms < ?2";
+    db.query_row(sql, params![since_ms, until_ms, STRETCH], |row| row.get(0))
+}
+
+/// The first receipt that is newer or older than its stretch says, so that [`SPAN`] would miss it.
 pub(super) fn astray(db: &Connection) -> rusqlite::Result<Option<i64>> {
-    db.query_row(
-        "SELECT min(seq) FROM receipts WHERE at_ms > (SELECT latest_ms FROM stretches WHERE last >= seq ORDER BY last LIMIT 1)",
-        [],
-        |row| row.get(0),
-    )
+    const OF: &str = "FROM stretches WHERE last >= seq ORDER BY last LIMIT 1";
+    let sql = format!(
+        "SELECT min(seq) FROM receipts WHERE at_ms NOT BETWEEN (SELECT earliest_ms {OF}) AND (SELECT latest_ms {OF})"
+    );
+    db.query_row(&sql, [], |row| row.get(0))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::moved::Costly;
 use super::prune::Tombstone;
 use super::reader::{Database, Reader};
 use super::record::{Account, HoldRow, Receipt};
-use super::stretch;
+use super::{requests, stretch};
 
 /// Problems told in full; beyond them only the number grows.
 const TOLD: usize = 20;
@@ -101,7 +101,7 @@ fn verify(db: &Connection, expected: Option<&str>) -> Result<Verdict, LedgerErro
     })?;
     let mut windows = windows.collect::<rusqlite::Result<HashMap<Account, Usd>>>()?;
     // What cannot be read has been told of.
-    for (account, amount) in stretch::unbooked(db, |_| Ok(()))?.sums() {
+    for (account, amount) in stretch::unbooked(db, |_, _| Ok(()))?.sums() {
         let sum = windows.entry(account).or_default();
         *sum = sum.saturating_add(amount);
     }
@@ -109,6 +109,10 @@ fn verify(db: &Connection, expected: Option<&str>) -> Result<Verdict, LedgerErro
     windows.sort_unstable();
     if let Some(seq) = stretch::astray(db)? {
         walk.verdict.problem(|| format!("receipt {seq}: it is newer than its stretch says"));
+    }
+    if let Some(seq) = requests::astray(db)? {
+        walk.verdict
+            .problem(|| format!("receipt {seq}: its request has another receipt, or is not found by it"));
     }
     let mut query = db.prepare("SELECT body FROM holds")?;
     let holds = query.query_map([], |row| row.get::<_, String>(0))?;
@@ -313,15 +317,13 @@ impl Walk {
         self.verdict
     }
 
-    /// The running sums against the receipts.
+    /// The running sums against the receipts. A window of nothing needs no sum, nor one that is only leased receipts.
     fn sums(&mut self, windows: &[(Account, Usd)]) {
         let mut found = 0;
         for (account, stored) in windows {
-            let real = self.spent.get(account).copied();
-            found += usize::from(real.is_some());
-            // A window that is only leased has a sum of nothing and no receipts.
-            if real.unwrap_or_default() != *stored {
-                let real = real.unwrap_or_default();
+            let real = self.spent.get(account).copied().unwrap_or_default();
+            found += usize::from(real != Usd::ZERO);
+            if real != *stored {
                 self.verdict.problem(|| {
                     format!(
                         "{}: the window's sum is {stored} USD, its receipts say {real} USD",
@@ -330,8 +332,8 @@ impl Walk {
                 });
             }
         }
-        if found < self.spent.len() {
-            let missing = self.spent.len() - found;
+        let missing = self.spent.values().filter(|spent| **spent != Usd::ZERO).count() - found;
+        if missing > 0 {
             self.verdict.problem(|| format!("{missing} budget windows have receipts but no sum"));
         }
     }

@@ -24,8 +24,10 @@ pub(crate) const QUEUE: usize = 4096;
 const BATCH: usize = 1024;
 /// With at least this many requests begun and not long open, receipts come in faster than one commit takes …
 const SIBLINGS: usize = 4;
-/// … and waiting this long for more of them costs less than a commit each (PostgreSQL's `commit_delay`).
+/// … and waiting this long for more of them costs less than a commit each (PostgreSQL's `commit_delay`) …
 const COMMIT_DELAY: Duration = Duration::from_micros(150);
+/// … and once more, while as many have still not come.
+const DELAYS: usize = 2;
 /// Holds that are on record count as siblings while commits come as soon after each other as this.
 const BRISK: Duration = Duration::from_millis(1);
 /// Pause between attempts while the file cannot be written.
@@ -98,9 +100,11 @@ impl Writer {
         let mut open = true;
         while open {
             open = self.next() && self.take_queued();
-            if open && !self.pending.is_empty() && self.has_siblings() {
-                std::thread::sleep(COMMIT_DELAY);
-                open = self.take_queued();
+            for _ in 0..DELAYS {
+                if open && !self.pending.is_empty() && self.has_siblings() {
+                    std::thread::sleep(COMMIT_DELAY);
+                    open = self.take_queued();
+                }
             }
             open = self.take_overflow() && open;
             while !self.commit() && open {

@@ -63,7 +63,6 @@ pub(crate) fn prune(url: &str, forget: &Forget, now_ms: u64) -> Result<Pruned, L
         }
         bury(&mut client, graves, now_ms, &mut pruned)?;
     }
-    clear(&mut client, &names, newest)?;
     Ok(pruned)
 }
 
@@ -163,7 +162,8 @@ fn in_use(step: &mut Transaction<'_>, graves: &[Grave]) -> Result<HashSet<Accoun
     Ok(leased.iter().map(|row| super::read::account(row, 0)).collect())
 }
 
-/// From now on what these receipts spent is counted elsewhere.
+/// From now on what these receipts spent is counted elsewhere. A window that nothing is left in goes at once: however this ends, no
+/// name stays whose receipts are gone.
 fn move_money(step: &mut Transaction<'_>, graves: &[Grave]) -> Result<(), LedgerError> {
     let mut sums: BTreeMap<(&Account, &Account), Usd> = BTreeMap::new();
     for grave in graves {
@@ -184,19 +184,10 @@ fn move_money(step: &mut Transaction<'_>, graves: &[Grave]) -> Result<(), Ledger
             "UPDATE windows SET settled_nanos = settled_nanos - $4 WHERE budget = $1 AND subject = $2 AND window_start_ms = $3",
             &[&old.budget, &old.subject, &start, &nanos],
         )?;
-    }
-    Ok(())
-}
-
-/// Removes the windows that nothing is counted in any more.
-fn clear(client: &mut Client, names: &Names, newest: i64) -> Result<(), LedgerError> {
-    let newer = "SELECT DISTINCT run FROM receipts WHERE seq > $1 AND run IS NOT NULL";
-    let back = set(client, newer, &[&newest])?;
-    for Account { budget, subject, window_start_ms } in names.left(&back) {
-        client.execute(
+        step.execute(
             "DELETE FROM windows WHERE budget = $1 AND subject = $2 AND window_start_ms = $3 AND settled_nanos = 0 AND leased_nanos = 0 \
              AND NOT EXISTS (SELECT 1 FROM leases WHERE budget = $1 AND subject = $2 AND window_start_ms = $3)",
-            &[budget, subject, &signed(*window_start_ms)],
+            &[&old.budget, &old.subject, &start],
         )?;
     }
     Ok(())

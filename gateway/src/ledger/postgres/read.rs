@@ -15,7 +15,7 @@ use crate::ledger::moved::{self, Costly};
 use crate::ledger::outcome::{Judged, Promotion, Source, Tally};
 use crate::ledger::prune::Tombstone;
 use crate::ledger::record::{Account, HoldRow, Receipt};
-use crate::ledger::report::{Dimension, Line, Question, Speed};
+use crate::ledger::report::{Dimension, ENOUGH, Line, Question, Speed};
 use crate::ledger::verify::{Limit, Stored, Verdict, Walk};
 use crate::ledger::{LedgerError, Location};
 
@@ -66,11 +66,13 @@ impl ServerReader {
     pub(crate) fn each_receipt(
         &self,
         since_ms: Option<u64>,
+        until_ms: Option<u64>,
         each: &mut dyn FnMut(i64, &str, Link) -> Result<(), LedgerError>,
     ) -> Result<(), LedgerError> {
-        let (since, pruned) = (signed(since_ms.unwrap_or(0)), format!("{}%", Tombstone::PREFIX));
-        let sql = "SELECT seq, body, hash FROM receipts WHERE at_ms >= $1 AND body NOT LIKE $2 ORDER BY seq";
-        self.stream(sql, vec![&since, &pruned], |row| {
+        let (since, until) = (signed(since_ms.unwrap_or(0)), signed(until_ms.unwrap_or(u64::MAX)));
+        let pruned = format!("{}%", Tombstone::PREFIX);
+        let sql = "SELECT seq, body, hash FROM receipts WHERE at_ms >= $1 AND at_ms < $2 AND body NOT LIKE $3 ORDER BY seq";
+        self.stream(sql, vec![&since, &until, &pruned], |row| {
             each(row.get(0), row.get(1), Link::from_slice(row.get(2)).unwrap_or(Link::START))
         })
     }
@@ -207,8 +209,14 @@ impl ServerReader {
     ) -> Result<Vec<Speed>, LedgerError> {
         let rows = self.0.borrow_mut().query(
             "SELECT model, sum(completion_tokens)::float8, sum((body::jsonb #>> '{timings,total_ms}')::bigint)::float8 FROM receipts \
-             WHERE at_ms >= $1 AND at_ms < $2 AND completion_tokens > 0 AND body NOT LIKE $3 GROUP BY model",
-            &[&signed(since_ms.unwrap_or(0)), &signed(until_ms.unwrap_or(u64::MAX)), &format!("{}%", Tombstone::PREFIX)],
+             WHERE at_ms >= $1 AND at_ms < $2 AND completion_tokens > 0 AND body NOT LIKE $3 AND seq % \
+             (SELECT greatest(count(*) / $4::bigint, 1) FROM receipts WHERE at_ms >= $1 AND at_ms < $2) = 0 GROUP BY model",
+            &[
+                &signed(since_ms.unwrap_or(0)),
+                &signed(until_ms.unwrap_or(u64::MAX)),
+                &format!("{}%", Tombstone::PREFIX),
+                &ENOUGH,
+            ],
         )?;
         let speed = |row: &Row| {
             let (tokens, ms): (f64, f64) = (row.get(1), row.get(2));

@@ -164,3 +164,36 @@ fn a_key_and_the_runs_that_only_it_made_are_forgotten() {
     assert_eq!(file.windows("runs"), sums(&[("both", 6_000), ("pruned", 6_000)]), "k2's run goes on");
     assert!(!file.says("eve") && !file.says("own"));
 }
+
+#[test]
+fn a_pruning_that_is_cut_short_leaves_no_name_whose_receipts_are_gone() {
+    let file = File::new();
+    let of = |n: i64, window_start_ms: u64, cost: i64| {
+        let mut receipt = receipt(&format!("r-{n}"), 1, "long", &[("runs", "long")]);
+        receipt.accounts[0].window_start_ms = window_start_ms;
+        Receipt { cost: Usd::from_nanos(cost), ..receipt }
+    };
+    let first = (0..STEP).map(|n| of(n, 0, 3_000));
+    file.book(first.chain([of(STEP, DAY, 3_000), of(STEP + 1, DAY, 0), of(STEP + 2, 2 * DAY, 0)]).collect());
+    let db = open::writable(file.path()).unwrap();
+    db.execute_batch(&format!(
+        "CREATE TRIGGER cut BEFORE UPDATE ON receipts WHEN old.seq = {STEP} + 2 BEGIN SELECT raise(ABORT, 'cut'); END"
+    ))
+    .unwrap();
+    let run = Forget::Run("long".to_owned());
+    assert!(prune(&file.location, &run, 100 * DAY).is_err());
+    let starts = || -> Vec<i64> {
+        let sql = "SELECT window_start_ms FROM windows WHERE subject = 'long' ORDER BY 1";
+        db.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(
+        starts(),
+        [signed(DAY), signed(2 * DAY)],
+        "the first day's receipts are gone, and so is its window"
+    );
+    assert!(Reader::open(&file.location).unwrap().verify(None).unwrap().is_whole());
+    db.execute_batch("DROP TRIGGER cut").unwrap();
+    assert_eq!(file.prune(&run), 3);
+    assert!(starts().is_empty() && !file.says("long"));
+    assert_eq!(file.windows("runs"), sums(&[("pruned", (STEP + 1) * 3_000)]));
+}

@@ -73,14 +73,34 @@ fn a_time_is_found_though_receipts_are_not_in_its_order() {
     }
     assert_eq!(astray(&db).unwrap(), None);
     for since in [0, 1, 999, 1030, 2500, 3999, 4000, 9000_i64] {
-        let count = |condition: &str| -> i64 {
-            let sql = format!("SELECT count(*) FROM receipts WHERE {condition}");
-            db.query_row(&sql, [since], |row| row.get(0)).unwrap()
-        };
-        assert_eq!(count(SINCE), count("at_ms >= ?1"), "since {since}");
+        for until in [0, 1, 7, 1000, 2400, 3999, 4001, i64::MAX] {
+            let count = |condition: &str| -> i64 {
+                let sql = format!("SELECT count(*) FROM receipts WHERE {condition}");
+                db.query_row(&sql, [since, until], |row| row.get(0)).unwrap()
+            };
+            assert_eq!(count(SPAN), count("at_ms >= ?1 AND at_ms < ?2"), "from {since} to {until}");
+        }
     }
     db.execute("UPDATE stretches SET latest_ms = 7 WHERE last < 1100", []).unwrap();
     assert!(astray(&db).unwrap().is_some_and(|seq| seq < 1100));
+    db.execute("UPDATE stretches SET latest_ms = 9000, earliest_ms = iif(last > 5000, 5000, 0)", []).unwrap();
+    assert!(astray(&db).unwrap().is_some_and(|seq| seq > 4000));
+}
+
+#[test]
+fn a_look_for_a_time_reads_its_stretches_alone() {
+    let mut db = Connection::open_in_memory().unwrap();
+    schema::migrate(&mut db).unwrap();
+    let mut stretch = Stretch::start(&mut db).unwrap();
+    for step in 0..8 {
+        write(&mut db, &mut stretch, step * 1030..(step + 1) * 1030, |n| n);
+    }
+    // What lies beside must not be looked at: it would be found.
+    db.execute("UPDATE receipts SET at_ms = 2500 WHERE seq < 1000 OR seq > 5000", []).unwrap();
+    let found: i64 = db
+        .query_row(&format!("SELECT count(*) FROM receipts WHERE {SPAN}"), [2400, 2600], |row| row.get(0))
+        .unwrap();
+    assert_eq!(found, 200);
 }
 
 #[test]
