@@ -3,6 +3,7 @@
 
 mod adapters;
 mod budget;
+mod busy;
 mod calibrate;
 mod chaos;
 mod chat;

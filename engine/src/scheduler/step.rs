@@ -240,6 +240,7 @@ impl<'model> Stepper<'model> {
     pub(super) fn publish(&self) {
         let running = self.slots.iter().filter(|slot| slot.run.is_some());
         let (active, cells) = running.fold((0, 0), |(n, cells), slot| (n + 1, cells + slot.held.len()));
-        self.board.publish(active, cells, &self.meter);
+        let left = self.slots.iter().filter_map(|slot| slot.left(&self.meter));
+        self.board.publish(active, cells, left, &self.meter);
     }
 }

@@ -4,7 +4,7 @@ use super::ceiling::Claim;
 use super::child::Worker;
 use super::gate::Run;
 use super::task::asked_to_stop;
-use super::{Address, Engine, EngineSpec, Program, State, probe};
+use super::{Address, Engine, EngineSpec, Polled, Program, State, probe};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -104,6 +104,7 @@ fn died(engine: &Engine, live: &Live, reason: String) -> Ending {
 /// Requests are sent to this process from now on.
 fn open(engine: &Engine, live: &Live) {
     engine.gate.open(Arc::clone(&live.run));
+    engine.emptied();
     engine.set_state(State::Up);
 }
 
@@ -273,8 +274,9 @@ async fn watch_over(engine: &Engine, address: &Address, spec: &EngineSpec) -> St
     };
     let mut missed = 0;
     loop {
+        let inside = engine.gate.inside();
         let looked = if worker {
-            probe::stats(address).await.map(|stats| *engine.stats.lock() = stats)
+            probe::stats(address).await.map(|stats| *engine.polled.lock() = Polled { stats, inside })
         } else {
             probe::health(address, spec.health()).await
         };
