@@ -36,6 +36,7 @@ mod stage;
 mod start;
 mod stick;
 mod stream;
+mod template;
 mod trouble;
 mod unusable;
 mod worker;

@@ -44,6 +44,9 @@ pub struct WorkerOptions {
     pub alias: Option<String>,
     /// A file with the chat template to use instead of the model's own.
     pub chat_template: Option<PathBuf>,
+    /// The `tollgate` program, as which the template is rendered in a process of its own; `None` = in this one, which a hostile template
+    /// may then hang or end.
+    pub renderer: Option<PathBuf>,
     /// How long running answers may go on after the order to stop.
     pub drain: Duration,
     /// LoRA adapters that requests may ask for, loaded with the model.
@@ -67,6 +70,7 @@ impl WorkerOptions {
             lookup: DEFAULT_LOOKUP,
             alias: None,
             chat_template: None,
+            renderer: None,
             drain: DEFAULT_DRAIN,
             adapters: Vec::new(),
             loading: Loading::default(),

@@ -119,6 +119,7 @@ impl Engine {
             lookup: self.lookup,
             alias: self.alias,
             chat_template: self.chat_template_file,
+            renderer: Some(this_program()?),
             drain: DEFAULT_DRAIN,
             adapters: self.lora,
             loading: self.loading.loading(),
@@ -129,6 +130,16 @@ impl Engine {
         runtime.block_on(worker::run(options, tollgate::serve::asked_to_stop()))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Where this very program is found, even when its file has been replaced.
+#[cfg(feature = "embedded")]
+fn this_program() -> Result<std::path::PathBuf, CliError> {
+    if cfg!(target_os = "linux") {
+        return Ok("/proc/self/exe".into());
+    }
+    std::env::current_exe()
+        .map_err(|source| CliError::Io { what: "this program's own path".to_owned(), source })
 }
 
 /// Prints the speed with each number of threads, and the best number.
