@@ -118,6 +118,7 @@ fn scheduler_options(options: &WorkerOptions) -> SchedulerOptions {
         adapters: options.adapters.clone(),
         loading: options.loading.clone(),
         lookup: options.lookup,
+        slot_save: options.slot_save.clone(),
     }
 }
 

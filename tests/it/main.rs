@@ -39,4 +39,5 @@ mod stream;
 mod template;
 mod trouble;
 mod unusable;
+mod warm;
 mod worker;

@@ -245,15 +245,24 @@ async fn prepare(spec: &EngineSpec, address: &Address) -> io::Result<()> {
     let mut builder = tokio::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(&spec.socket_dir).await?;
     remove_socket(address).await;
+    let kept = matches!(&spec.program, Program::Embedded(embedded) if embedded.slot_save_mb.is_some());
+    if !kept {
+        // What was said stays on disk no longer than it is wanted there.
+        remove_file(&spec.slot_file(), "saved prefixes").await;
+    }
     Ok(())
 }
 
 async fn remove_socket(address: &Address) {
-    let Address::Unix(socket) = address else { return };
-    let socket: &Path = socket;
-    match tokio::fs::remove_file(socket).await {
+    if let Address::Unix(socket) = address {
+        remove_file(socket, "a stale socket").await;
+    }
+}
+
+async fn remove_file(file: &Path, what: &str) {
+    match tokio::fs::remove_file(file).await {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(socket = %socket.display(), %error, "a stale socket cannot be removed");
+            tracing::warn!(file = %file.display(), %error, "{what} cannot be removed");
         }
         _ => {}
     }

@@ -3,6 +3,7 @@
 use crate::EngineError;
 use crate::adapters::Adapter;
 use crate::loading::Loading;
+use crate::slot_save::SlotSave;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub struct WorkerOptions {
     pub adapters: Vec<Adapter>,
     /// How llama.cpp loads the model.
     pub loading: Loading,
+    /// Where warm prefixes are kept from one run to the next; `None` = nowhere.
+    pub slot_save: Option<SlotSave>,
     /// End when stdin closes. A supervisor holds the other end, so no worker outlives it.
     pub exit_with_stdin: bool,
 }
@@ -74,6 +77,7 @@ impl WorkerOptions {
             drain: DEFAULT_DRAIN,
             adapters: Vec::new(),
             loading: Loading::default(),
+            slot_save: None,
             exit_with_stdin: false,
         }
     }
