@@ -105,6 +105,7 @@ impl Upstream {
             up: self.up(),
             state: self.state(),
             queue_depth: stats.queue_depth,
+            wait_seconds: stats.predicted_wait_seconds,
             tokens_per_second: stats.tokens_per_second,
             kv_used_ratio: stats.kv_used_ratio,
             restarts: self.worker().map_or(0, |worker| worker.restarts()),
