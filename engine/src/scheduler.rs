@@ -120,6 +120,9 @@ fn run_thread(
     let scheduler = Scheduler { jobs, board: Arc::clone(&board), context: per_request, embeds };
     let open = || ready.send((scheduler, Arc::clone(&model))).is_ok();
     if embeds {
+        if options.slot_save.is_some() {
+            tracing::info!("warm prefixes are not saved: this model makes embeddings, and has none");
+        }
         let mut embedder = Embedder::new(&model, context, inbox, board, interrupt, options.batch as usize);
         embedder.warm_up().map_err(stopped)?;
         return if open() { embedder.run().map_err(stopped) } else { Ok(()) };

@@ -71,6 +71,7 @@ impl Stepper<'_> {
         let began = Instant::now();
         if !self.model.can_rewind() {
             tracing::info!("warm prefixes are not saved: this model's memory is recurrent");
+            return;
         }
         file::remove_parts(&saved.place.file);
         let reader = match Reader::take(&saved.place.file, &saved.key, saved.most_bytes()) {
