@@ -10,7 +10,7 @@ use serde_json::json;
 
 /// Compiles a chat template and renders a conversation with everything in it; the size of what came out.
 pub fn render(source: &str) -> usize {
-    let template = ChatTemplate::new(Some(source.to_owned()), "<s>".to_owned(), "</s>".to_owned());
+    let template = ChatTemplate::new(Some(source.to_owned()), ("<s>".to_owned(), "</s>".to_owned()), None);
     let Ok(template) = template else { return 0 };
     let described = json!({"type": "function", "function": {
         "name": "weather", "description": "Tells it.", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},

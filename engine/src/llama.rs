@@ -11,6 +11,7 @@ mod interrupt;
 mod loading;
 mod log;
 pub(crate) mod quantize;
+mod state;
 
 pub(crate) use adapter::{Applied, LoadedAdapter};
 pub(crate) use context::{Batch, Context, ContextOptions, DecodeFailure};

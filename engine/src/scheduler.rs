@@ -15,6 +15,7 @@ mod meter;
 mod plan;
 mod prefix;
 mod queue;
+mod saved;
 mod slot;
 mod step;
 mod thread;
@@ -27,10 +28,12 @@ pub(crate) use thread::Thread;
 use crate::adapters::Adapter;
 use crate::llama::{ContextOptions, DecodeFailure, Interrupt, Model};
 use crate::loading::Loading;
+use crate::slot_save::SlotSave;
 use crate::{EngineError, Stats};
 use board::Board;
 use embed::Embedder;
 use job::{Message, Submitted, SubmittedTexts};
+use saved::Saved;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +64,8 @@ pub(crate) struct SchedulerOptions {
     pub(crate) loading: Loading,
     /// Tokens of an answer guessed at most from what was said before; 0 = none.
     pub(crate) lookup: u32,
+    /// Where warm prefixes are kept from one run to the next.
+    pub(crate) slot_save: Option<SlotSave>,
 }
 
 /// The way to the scheduler's thread, for as long as its [`Thread`] lives.
@@ -115,13 +120,27 @@ fn run_thread(
     let scheduler = Scheduler { jobs, board: Arc::clone(&board), context: per_request, embeds };
     let open = || ready.send((scheduler, Arc::clone(&model))).is_ok();
     if embeds {
+        if options.slot_save.is_some() {
+            tracing::info!("warm prefixes are not saved: this model makes embeddings, and has none");
+        }
         let mut embedder = Embedder::new(&model, context, inbox, board, interrupt, options.batch as usize);
         embedder.warm_up().map_err(stopped)?;
         return if open() { embedder.run().map_err(stopped) } else { Ok(()) };
     }
     let mut stepper = Stepper::new(&model, context, inbox, board, interrupt, options.lookup as usize);
     stepper.warm_up().map_err(stopped)?;
-    if open() { stepper.run().map_err(stopped) } else { Ok(()) }
+    let saved = Saved::new(options, per_request);
+    if let Some(saved) = &saved {
+        stepper.restore(saved);
+    }
+    if open() {
+        stepper.run().map_err(stopped)?;
+    }
+    // After a failure the KV memory cannot be trusted.
+    if let Some(saved) = &saved {
+        stepper.save(saved);
+    }
+    Ok(())
 }
 
 fn stopped(failure: DecodeFailure) -> EngineError {

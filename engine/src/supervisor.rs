@@ -116,7 +116,14 @@ pub struct Engine {
     restarts: AtomicU64,
     /// How long the last start took, milliseconds; 0 = not measured.
     load_ms: AtomicU64,
-    stats: Mutex<Stats>,
+    polled: Mutex<Polled>,
+}
+
+/// What the process last said of itself, and how many requests this gateway had in it or waiting for it then.
+#[derive(Clone, Copy, Debug, Default)]
+struct Polled {
+    stats: Stats,
+    inside: usize,
 }
 
 impl Engine {
@@ -139,7 +146,7 @@ impl Engine {
             replaced: watch::Sender::new(0),
             restarts: AtomicU64::new(0),
             load_ms: AtomicU64::new(0),
-            stats: Mutex::new(Stats::default()),
+            polled: Mutex::default(),
         });
         ceiling.register(&engine);
         tasks.spawn(task::supervise(Arc::clone(&engine)));
@@ -173,7 +180,15 @@ impl Engine {
 
     /// The figures last polled; while the engine is not up, the speeds alone are kept.
     pub fn stats(&self) -> Stats {
-        *self.stats.lock()
+        self.polled.lock().stats
+    }
+
+    /// The same with the requests that this gateway has sent since then, or had answered, and those that wait for its start.
+    pub fn load(&self) -> Stats {
+        let Polled { stats, inside } = *self.polled.lock();
+        let more =
+            |now: usize| i64::try_from(now).unwrap_or(i64::MAX) - i64::try_from(inside).unwrap_or(i64::MAX);
+        stats.with_more(more(self.gate.inside()))
     }
 
     /// The number of the process last started; each has another one.
@@ -281,9 +296,21 @@ impl Engine {
 
     fn set_state(&self, state: State) {
         if !matches!(state, State::Up) {
-            let mut stats = self.stats.lock();
-            *stats = Stats { active: 0, queue_depth: 0, kv_used_ratio: 0.0, ..*stats };
+            self.emptied();
         }
         self.state.send_replace(state);
+    }
+
+    /// No request is counted any more; the speeds are kept.
+    fn emptied(&self) {
+        let mut polled = self.polled.lock();
+        let stats = Stats {
+            active: 0,
+            queue_depth: 0,
+            kv_used_ratio: 0.0,
+            predicted_wait_seconds: 0.0,
+            ..polled.stats
+        };
+        *polled = Polled { stats, inside: 0 };
     }
 }

@@ -1,47 +1,67 @@
 //! Renders a conversation to the text a model was trained on, by the chat template in its file.
 //!
-//! Templates are Jinja as Hugging Face's libraries run it, so their settings, methods and extra functions are matched
-//! here. A template comes with a downloaded file and is not trusted: it can read nothing but the messages, and its
-//! instructions are counted. What one instruction makes is not: a template that doubles a text again and again, or
-//! prints lists nested without end, still hangs or ends its worker (a process of its own, so the gateway goes on).
+//! A template comes with a downloaded file and is not trusted: it can read nothing but the messages, and a worker has it
+//! rendered in a process of its own, so that one which hangs, grows or crashes costs the request and not the worker.
 
+mod apart;
 mod clock;
 mod json;
 mod message;
+mod page;
 
+pub use apart::serve;
 pub(crate) use message::{Call, Message};
 
 use crate::EngineError;
 use crate::tools::{Syntax, Tool, instruction};
+use apart::Apart;
 use message::Taste;
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
-use minijinja::{Environment, Error, ErrorKind, context};
+use page::{Page, Renderer, Source};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
-
-/// Instructions one rendering may take: thousands of messages need a fraction of it.
-const FUEL: u64 = 5_000_000;
+use std::path::PathBuf;
 
 /// Used for files without a template: the most common form by far.
 const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
                       {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
-/// Why a conversation cannot be rendered: the template's own words.
+/// Why a conversation cannot be rendered.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Unrenderable(String);
+pub(crate) enum Unrenderable {
+    /// The template's own words.
+    #[error("The model's chat template refuses these messages: {0}")]
+    Refused(String),
+    /// It did not come to an end.
+    #[error("The model's chat template cannot be rendered with these messages: {0}")]
+    Ended(String),
+}
 
-/// A compiled chat template.
+/// A chat template that can be rendered.
 #[derive(Debug)]
 pub(crate) struct ChatTemplate {
-    environment: Environment<'static>,
-    bos: String,
-    eos: String,
+    place: Place,
     syntax: Syntax,
     /// Whether the template shows tools to the model.
     knows_tools: bool,
     short_ids: bool,
+}
+
+/// Where it is rendered.
+#[derive(Debug)]
+enum Place {
+    /// In this process, which it may bring down.
+    Here(Box<Renderer>),
+    /// In another.
+    Apart(Apart),
+}
+
+impl Place {
+    fn render(&self, page: Page) -> Result<String, Unrenderable> {
+        match self {
+            Place::Here(renderer) => renderer.render(page).map_err(Unrenderable::Refused),
+            Place::Apart(apart) => apart.render(&page),
+        }
+    }
 }
 
 /// What the answer begins after.
@@ -68,27 +88,27 @@ pub(crate) struct Setting<'a> {
 }
 
 impl ChatTemplate {
-    /// Compiles `source`, or ChatML when there is none.
-    pub(crate) fn new(source: Option<String>, bos: String, eos: String) -> Result<Self, EngineError> {
-        let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|error| EngineError::Template(describe(&error)))?);
-        environment.set_fuel(Some(FUEL));
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        environment.add_filter("tojson", json::tojson);
-        environment.add_function("raise_exception", raise_exception);
-        environment.add_function("strftime_now", clock::strftime_now);
-        let source = source.unwrap_or_else(|| {
+    /// Compiles `source`, or ChatML when there is none; in a process of its own where there is a `program` for it. Blocks.
+    pub(crate) fn new(
+        source: Option<String>,
+        (bos, eos): (String, String),
+        program: Option<PathBuf>,
+    ) -> Result<Self, EngineError> {
+        let text = source.unwrap_or_else(|| {
             tracing::warn!("the model has no chat template; ChatML is used and its answers may be poor");
             CHATML.to_owned()
         });
-        let syntax = Syntax::of_template(&source);
-        let (knows_tools, short_ids) = (source.contains("tools"), source.contains("length != 9"));
-        environment
-            .add_template_owned("chat", source)
-            .map_err(|error| EngineError::Template(describe(&error)))?;
-        Ok(Self { environment, bos, eos, syntax, knows_tools, short_ids })
+        let syntax = Syntax::of_template(&text);
+        let (knows_tools, short_ids) = (text.contains("tools"), text.contains("length != 9"));
+        let source = Source { text, bos, eos };
+        let place = match program {
+            None => Renderer::new(source).map(|renderer| Place::Here(Box::new(renderer))),
+            Some(program) => match Apart::new(program, source) {
+                Ok(apart) => Ok(Place::Apart(apart)),
+                Err(Unrenderable::Refused(why) | Unrenderable::Ended(why)) => Err(why),
+            },
+        };
+        Ok(Self { place: place.map_err(EngineError::Template)?, syntax, knows_tools, short_ids })
     }
 
     /// How the model was taught to write calls.
@@ -108,43 +128,26 @@ impl ChatTemplate {
     fn render_all(&self, messages: &[Message], setting: Setting<'_>) -> Result<String, Unrenderable> {
         let messages =
             if self.knows_tools { messages.into() } else { without_tools(messages, setting.tools) };
-        let tools: Vec<&Value> = match self.knows_tools {
-            true => setting.tools.iter().map(|tool| &tool.described).collect(),
+        let tools: Vec<Value> = match self.knows_tools {
+            true => setting.tools.iter().map(|tool| tool.described.clone()).collect(),
             false => Vec::new(),
         };
-        let rendered = self.render_with(&messages, &tools, setting, false);
+        let page = |arguments_as_text| {
+            let taste = Taste { arguments_as_text, short_ids: self.short_ids };
+            Page {
+                messages: messages.iter().map(|message| message.seen(taste)).collect(),
+                tools: tools.clone(),
+                begins: setting.turn != Turn::Bare,
+                variables: setting.variables.cloned().unwrap_or_default(),
+            }
+        };
+        let rendered = self.place.render(page(false));
+        let calls = || messages.iter().any(|message| !message.calls.is_empty());
         // Some templates put calls' arguments together as text, and refuse objects.
         match rendered {
-            Err(_) if messages.iter().any(|message| !message.calls.is_empty()) => {
-                let again = self.render_with(&messages, &tools, setting, true);
-                again.or(rendered)
-            }
+            Err(Unrenderable::Refused(_)) if calls() => self.place.render(page(true)).or(rendered),
             rendered => rendered,
         }
-        .map_err(|error| Unrenderable(describe(&error)))
-    }
-
-    fn render_with(
-        &self,
-        messages: &[Message],
-        tools: &[&Value],
-        setting: Setting<'_>,
-        arguments_as_text: bool,
-    ) -> Result<String, Error> {
-        let taste = Taste { arguments_as_text, short_ids: self.short_ids };
-        let messages: Vec<Value> = messages.iter().map(|message| message.seen(taste)).collect();
-        let usual = context! {
-            messages => Serde(messages),
-            add_generation_prompt => setting.turn != Turn::Bare,
-            bos_token => self.bos.as_str(),
-            eos_token => self.eos.as_str(),
-            tools => (!tools.is_empty()).then_some(Serde(tools)),
-        };
-        let variables = minijinja::Value::from(Serde(setting.variables.cloned().unwrap_or_default()));
-        // Llama 3's templates fall back to a day of 2024 without it.
-        let today = context! { date_string => clock::strftime_now("%d %b %Y".to_owned())? };
-        // What the request sets itself does not win over the conversation.
-        self.environment.get_template("chat")?.render(context! { ..usual, ..variables, ..today })
     }
 }
 
@@ -165,27 +168,13 @@ fn without_tools<'a>(messages: &'a [Message], tools: &[Tool]) -> Cow<'a, [Messag
     written.into()
 }
 
-/// What templates call to refuse a conversation.
-fn raise_exception(message: String) -> Result<String, Error> {
-    Err(Error::new(ErrorKind::InvalidOperation, message))
-}
-
-/// An error's message and line, without the template's text.
-fn describe(error: &Error) -> String {
-    let message = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    match error.line() {
-        Some(line) => format!("{message} (template line {line})"),
-        None => message,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
     fn template(source: &str) -> ChatTemplate {
-        ChatTemplate::new(Some(source.to_owned()), "<s>".to_owned(), "</s>".to_owned()).unwrap()
+        ChatTemplate::new(Some(source.to_owned()), ("<s>".to_owned(), "</s>".to_owned()), None).unwrap()
     }
 
     fn talk() -> Vec<Message> {
@@ -210,7 +199,7 @@ mod tests {
 
     #[test]
     fn without_a_template_chatml_is_used() {
-        let chatml = ChatTemplate::new(None, String::new(), String::new()).unwrap();
+        let chatml = ChatTemplate::new(None, Default::default(), None).unwrap();
         let expected = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n  1 < 2 & 'x'?  <|im_end|>\n\
                         <|im_start|>assistant\nYes.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n\
                         <|im_start|>assistant\n";
@@ -232,12 +221,12 @@ mod tests {
     fn a_template_can_refuse_and_its_words_are_passed_on() {
         let source = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}";
         let refusal = template(source).render(&talk(), Setting::default()).unwrap_err();
-        assert_eq!(refusal.to_string(), "System role not supported (template line 1)");
+        assert_eq!(refusal, Unrenderable::Refused("System role not supported (template line 1)".to_owned()));
     }
 
     #[test]
     fn a_template_that_does_not_parse_is_an_error_with_its_line() {
-        let broken = ChatTemplate::new(Some("a\n{% for %}".to_owned()), String::new(), String::new());
+        let broken = ChatTemplate::new(Some("a\n{% for %}".to_owned()), Default::default(), None);
         let message = broken.unwrap_err().to_string();
         assert!(message.contains("template line 2"), "{message}");
     }
@@ -246,7 +235,25 @@ mod tests {
     fn a_template_cannot_run_forever() {
         let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}\
                        {% endfor %}{% endfor %}";
-        assert!(template(endless).render(&talk(), Setting::default()).is_err());
+        let refusal = template(endless).render(&talk(), Setting::default()).unwrap_err();
+        assert!(refusal.to_string().contains("takes too many steps"), "{refusal}");
+    }
+
+    #[test]
+    fn what_a_template_makes_is_counted() {
+        for much in [
+            "{{ 'x' * 1000000000 }}",
+            "{{ ('x' * 1000000) * 1000 }}",
+            "{{ [1] * 1000000000 }}",
+            "{% for a in range(1000000000) %}{% endfor %}",
+            "{% set ns = namespace(s='x') %}{% for i in range(64) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+            "{% for a in range(9999) %}{{ 'x' * 1000000 }}{% endfor %}",
+            "{% macro f(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}",
+            "{% for x in [[1]] recursive %}{{ loop([x]) }}{% endfor %}",
+        ] {
+            let refusal = template(much).render(&talk(), Setting::default());
+            assert!(matches!(refusal, Err(Unrenderable::Refused(_))), "{much}");
+        }
     }
 
     fn weather() -> Tool {
@@ -299,7 +306,7 @@ mod tests {
 
     #[test]
     fn the_answer_may_go_on_with_the_last_message_or_not_be_begun() {
-        let chatml = ChatTemplate::new(None, String::new(), String::new()).unwrap();
+        let chatml = ChatTemplate::new(None, Default::default(), None).unwrap();
         let messages = [Message::said("user", "Hi"), Message::said("assistant", "Well, ")];
         let render = |turn| chatml.render(&messages, Setting { turn, ..Setting::default() }).unwrap();
         assert!(render(Turn::Continued).ends_with("Hi<|im_end|>\n<|im_start|>assistant\nWell, "));

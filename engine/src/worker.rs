@@ -9,6 +9,7 @@ mod listener;
 mod memory;
 mod options;
 
+pub use crate::template::serve as render_template;
 pub use options::{
     DEFAULT_CONTEXT, DEFAULT_DRAIN, DEFAULT_LOOKUP, DEFAULT_PARALLEL, DEFAULT_QUEUE, WorkerOptions,
 };
@@ -117,6 +118,7 @@ fn scheduler_options(options: &WorkerOptions) -> SchedulerOptions {
         adapters: options.adapters.clone(),
         loading: options.loading.clone(),
         lookup: options.lookup,
+        slot_save: options.slot_save.clone(),
     }
 }
 
@@ -132,9 +134,10 @@ async fn work(
         Ok(ready) => ready,
         Err(error) => return error,
     };
-    let (bos, eos) = model.bos_and_eos_text();
+    let marks = model.bos_and_eos_text();
+    let renderer = options.renderer.clone().filter(|_| !scheduler.embeds());
     let template = match template(options, &model, scheduler.embeds())
-        .and_then(|source| ChatTemplate::new(source, bos, eos))
+        .and_then(|source| ChatTemplate::new(source, marks, renderer))
     {
         Ok(template) => template,
         Err(error) => return error,
@@ -156,9 +159,12 @@ async fn work(
 
 /// The source of the chat template: of the file that was named, or the model's own.
 fn template(options: &WorkerOptions, model: &Model, embeds: bool) -> Result<Option<String>, EngineError> {
-    let Some(file) = &options.chat_template else {
+    if embeds {
         // One that writes nothing needs none, and shall not be warned of.
-        return Ok(model.chat_template().or(embeds.then(String::new)));
+        return Ok(Some(String::new()));
+    }
+    let Some(file) = &options.chat_template else {
+        return Ok(model.chat_template());
     };
     let unread = |error| EngineError::Template(format!("{} cannot be read: {error}", file.display()));
     std::fs::read_to_string(file).map(Some).map_err(unread)

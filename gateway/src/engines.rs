@@ -189,6 +189,7 @@ fn worker(embedded: &EmbeddedEngine) -> Result<(Embedded, u64), ServeError> {
         parallel: embedded.parallel,
         adapters: embedded.adapters.clone(),
         loading: embedded.loading.clone(),
+        slot_save_mb: embedded.slot_save_mb,
     };
     // Of a file that cannot be read nothing will be loaded.
     Ok((program, needed.unwrap_or_default().saturating_add(adapters::bytes(&embedded.adapters))))

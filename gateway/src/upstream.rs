@@ -215,6 +215,7 @@ impl Upstream {
         request_id: &str,
         turn: Turn<'_>,
     ) -> Result<Response<Arriving>, Failure> {
+        let sent = self.probe.as_ref().map(Probe::send);
         let (target, lease) = self.enter(operation).await?;
         let process = lease.as_ref().map_or(0, Lease::number);
         let mut request = Request::post(target).header(CONTENT_TYPE, "application/json");
@@ -229,17 +230,17 @@ impl Upstream {
             .header(REQUEST_ID, request_id)
             .body(Full::new(body))
             .map_err(|_| Failure::Unreachable { engine: self.name.clone() })?;
-        let sent = async {
+        let answer = async {
             match &self.link {
                 Link::Tcp(client) => client.here().request(request).await,
                 Link::Unix(client) => client.here().request(request).await,
             }
         };
-        let outcome = match tokio::time::timeout(self.timeouts.first_byte, sent).await {
+        let outcome = match tokio::time::timeout(self.timeouts.first_byte, answer).await {
             Err(_) => Err(Failure::Slow { engine: self.name.clone(), waited: self.timeouts.first_byte }),
             Ok(Err(error)) => Err(self.no_answer(&error)),
             Ok(Ok(response)) => {
-                let response = response.map(|body| Arriving::new(body, lease));
+                let response = response.map(|body| Arriving::new(body, lease, sent));
                 if response.status().is_success() { Ok(response) } else { Err(self.refused(response).await) }
             }
         };

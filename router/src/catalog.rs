@@ -77,8 +77,10 @@ impl Catalog {
 pub struct Live {
     /// Whether requests can be sent to it.
     pub up: bool,
-    /// Requests that wait for a slot.
+    /// Requests that must end before one more gets a slot: those that wait, and one where all slots are taken.
     pub queue_depth: u32,
+    /// Until one more request gets a slot by the engine's own word, milliseconds; 0 = it says nothing, told from `queue_depth`.
+    pub wait_ms: u64,
     /// Output tokens per second of one request; 0 = not measured yet.
     pub tokens_per_second: f64,
     /// Prompt tokens read per second; 0 = not measured yet.
@@ -105,6 +107,7 @@ impl Default for Live {
         Live {
             up: true,
             queue_depth: 0,
+            wait_ms: 0,
             tokens_per_second: 0.0,
             prompt_tokens_per_second: 0.0,
             slots: 1,

@@ -118,9 +118,12 @@ impl Pace {
         let token_ms = 1000.0 / speed(live.tokens_per_second, UNMEASURED_TOKENS_PER_SECOND);
         let prompt_ms = prompt_tokens as f64 * 1000.0
             / speed(live.prompt_tokens_per_second, UNMEASURED_PROMPT_TOKENS_PER_SECOND);
-        // Those who wait are taken for requests like this one, served `slots` at a time.
+        // Where the engine does not say, those before it are taken for requests like this one, served `slots` at a time.
         let service_ms = prompt_ms + token_ms * length.median;
-        let queued_ms = f64::from(live.queue_depth) / f64::from(live.slots.max(1)) * service_ms;
+        let queued_ms = match live.wait_ms {
+            0 => f64::from(live.queue_depth) / f64::from(live.slots.max(1)) * service_ms,
+            told => told as f64,
+        };
         let wait_ms = live.ready_ms as f64 + queued_ms;
         Pace { wait_ms, prompt_ms, token_ms }
     }
@@ -256,10 +259,17 @@ mod tests {
     #[test]
     fn a_queue_delays_by_whole_answers() {
         let length = AnswerLength::of(&score(0.5, 0.5));
-        let idle = Live { tokens_per_second: 50.0, prompt_tokens_per_second: 1000.0, ..Live::default() };
-        let busy = Live { queue_depth: 4, slots: 2, ..idle };
-        let (idle, busy) = (Pace::of(&idle, 100, &length), Pace::of(&busy, 100, &length));
+        let live = Live { tokens_per_second: 50.0, prompt_tokens_per_second: 1000.0, ..Live::default() };
+        let busy = Live { queue_depth: 4, slots: 2, ..live };
+        let (idle, busy) = (Pace::of(&live, 100, &length), Pace::of(&busy, 100, &length));
         assert!((busy.latency_ms(100) - idle.latency_ms(100) - 2.0 * 2_100.0).abs() < 1e-6);
+        let told = Live { queue_depth: 4, slots: 2, wait_ms: 9_000, ..live };
+        let told = Pace::of(&told, 100, &length);
+        assert!(
+            (told.first_token_ms() - idle.first_token_ms() - 9_000.0).abs() < 1e-6,
+            "its own word counts"
+        );
+        assert!(told.p_late(Some(9_500), &length, 10_000) > 0.9);
     }
 
     #[test]

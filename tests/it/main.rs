@@ -3,6 +3,7 @@
 
 mod adapters;
 mod budget;
+mod busy;
 mod calibrate;
 mod chaos;
 mod chat;
@@ -35,6 +36,8 @@ mod stage;
 mod start;
 mod stick;
 mod stream;
+mod template;
 mod trouble;
 mod unusable;
+mod warm;
 mod worker;

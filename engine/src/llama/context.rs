@@ -87,6 +87,8 @@ pub(crate) struct Context<'model> {
     pub(super) adapters: &'model [LoadedAdapter],
     /// Which of them batches are computed with.
     pub(super) applied: Option<Applied>,
+    /// Sequences that will be copies once the next batch is computed.
+    pub(super) copied: Vec<i32>,
     /// llama.cpp has its address: it goes after the context (fields are dropped in this order).
     _interrupt: Interrupt,
 }
@@ -97,7 +99,7 @@ impl<'model> Context<'model> {
         adapters: &'model [LoadedAdapter],
         interrupt: Interrupt,
     ) -> Self {
-        Self { inner, adapters, applied: None, _interrupt: interrupt }
+        Self { inner, adapters, applied: None, copied: Vec::new(), _interrupt: interrupt }
     }
 
     /// Computes a batch; the logits asked for in it can then be read.
@@ -107,7 +109,9 @@ impl<'model> Context<'model> {
             DecodeError::NTokensZero => DecodeFailure::Broken(-1),
             DecodeError::Unknown(ABORTED) => DecodeFailure::Interrupted,
             DecodeError::Unknown(code) => DecodeFailure::Broken(code),
-        })
+        })?;
+        self.copied.clear();
+        Ok(())
     }
 
     /// The logits of the batch's token at `index`, which must have been added with `logits`.
@@ -131,6 +135,7 @@ impl<'model> Context<'model> {
     /// batch; what `from` does meanwhile does not touch the copy. False when `to` holds nothing instead.
     pub(crate) fn copy(&mut self, from: i32, to: i32, tokens: usize) -> bool {
         // A sequence in a stream of its own can only be copied whole.
+        self.copied.push(to);
         let copied = self.truncate(to, 0) && self.inner.copy_kv_cache_seq(from, to, None, None).is_ok();
         let cut = copied && self.truncate(to, tokens);
         if copied && !cut {
@@ -141,6 +146,7 @@ impl<'model> Context<'model> {
 
     /// Drops everything.
     pub(crate) fn clear(&mut self) {
+        self.copied.clear();
         self.inner.clear_kv_cache();
     }
 }

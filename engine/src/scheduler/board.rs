@@ -18,7 +18,17 @@ pub(super) struct Board {
     batch: usize,
     places: Arc<Semaphore>,
     place_count: usize,
-    posted: Mutex<(u32, f64, Meter)>,
+    posted: Mutex<Posted>,
+}
+
+/// What the scheduler's thread last said.
+#[derive(Clone, Copy, Debug, Default)]
+struct Posted {
+    active: u32,
+    kv_used_ratio: f64,
+    /// Seconds until the first slot is free, where all are taken.
+    first_free: f64,
+    meter: Meter,
 }
 
 impl Board {
@@ -48,9 +58,19 @@ impl Board {
         self.batch
     }
 
-    pub(super) fn publish(&self, active: u32, cells: usize, meter: &Meter) {
+    /// Posts how many requests run, how many cells they hold, and how long each of them will by `left`.
+    pub(super) fn publish(
+        &self,
+        active: u32,
+        cells: usize,
+        left: impl IntoIterator<Item = f64>,
+        meter: &Meter,
+    ) {
         let used = cells as f64 / (self.slots * self.context).max(1) as f64;
-        *self.posted.lock() = (active, used.min(1.0), *meter);
+        // Each ends at a rate of its own; the first to do so comes at the rate of all of them.
+        let freed_per_second: f64 = left.into_iter().map(|left| 1.0 / left.max(1e-3)).sum();
+        let first_free = if freed_per_second > 0.0 { 1.0 / freed_per_second } else { 0.0 };
+        *self.posted.lock() = Posted { active, kv_used_ratio: used.min(1.0), first_free, meter: *meter };
     }
 
     /// A place for one more request, or how long to wait for one.
@@ -62,27 +82,25 @@ impl Board {
         })
     }
 
-    /// About how long one more request would wait for a slot, with so many waiting before it.
-    fn predicted_wait(&self, active: u32, waiting: u32, service_seconds: f64) -> f64 {
-        let slots = self.slots.max(1) as f64;
-        let before = f64::from(active) + f64::from(waiting) - slots + 1.0;
-        // Slots that are all taken end one after another, on average each `slots`-th of a request's time.
-        (before.max(0.0) * service_seconds / slots).max(0.0)
-    }
-
     pub(super) fn stats(&self) -> Stats {
-        let (active, kv_used_ratio, meter) = *self.posted.lock();
+        let Posted { active, kv_used_ratio, first_free, meter } = *self.posted.lock();
         let taken = self.place_count - self.places.available_permits().min(self.place_count);
-        let queue_depth = u32::try_from(taken).unwrap_or(u32::MAX).saturating_sub(active);
-        Stats {
+        let stats = Stats {
             active,
-            queue_depth,
-            predicted_wait_seconds: self.predicted_wait(active, queue_depth, meter.service_seconds),
+            queue_depth: u32::try_from(taken).unwrap_or(u32::MAX).saturating_sub(active),
             slots: u32::try_from(self.slots).unwrap_or(u32::MAX),
             tokens_per_second: meter.written_per_second,
             prompt_tokens_per_second: meter.read_per_second,
+            predicted_wait_seconds: 0.0,
+            service_seconds: meter.service_seconds(),
             kv_used_ratio,
-        }
+        };
+        let predicted_wait_seconds = match stats.ahead() {
+            0 => 0.0,
+            // After the first slot, others are free one by one: each `slots`-th of a request's time on average.
+            ahead => first_free + f64::from(ahead - 1) * meter.service_seconds() / self.slots.max(1) as f64,
+        };
+        Stats { predicted_wait_seconds, ..stats }
     }
 }
 
@@ -95,9 +113,9 @@ mod tests {
         let board = Board::new(2, 64, 32, 1);
         let mut meter = Meter::default();
         meter.served(Duration::from_secs(8));
-        board.publish(1, 0, &meter);
+        board.publish(1, 0, [8.0], &meter);
         let held: Vec<_> = (0..2).map(|_| board.place().unwrap()).collect();
-        board.publish(2, 0, &meter);
+        board.publish(2, 0, [8.0, 8.0], &meter);
         assert!(
             (board.stats().predicted_wait_seconds - 4.0).abs() < 1e-9,
             "the first slot of two to be free"
@@ -105,8 +123,10 @@ mod tests {
         let waits = board.place().unwrap();
         assert!((board.stats().predicted_wait_seconds - 8.0).abs() < 1e-9);
         assert_eq!(board.place().unwrap_err(), Duration::from_secs(8), "what a refused client is told");
+        board.publish(2, 0, [60.0, 60.0], &meter);
+        assert!((board.stats().predicted_wait_seconds - 34.0).abs() < 1e-9, "long answers hold the slots");
         drop((held, waits));
-        board.publish(0, 0, &meter);
+        board.publish(0, 0, [], &meter);
         assert!(board.stats().predicted_wait_seconds.abs() < 1e-9);
     }
 }

@@ -213,7 +213,8 @@ impl<'model> Embedder<'model> {
     }
 
     fn publish(&self) {
-        self.board.publish(u32::try_from(self.running.len()).unwrap_or(u32::MAX), 0, &self.meter);
+        let left = std::iter::repeat_n(self.meter.service_seconds(), self.running.len());
+        self.board.publish(u32::try_from(self.running.len()).unwrap_or(u32::MAX), 0, left, &self.meter);
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+/// Tokens that an answer is taken to have until the first has ended.
+const FIRST_ANSWER: f64 = 128.0;
 /// Weight of the newest step in an average.
 const NEWEST: f64 = 0.1;
 /// A step with fewer prompt tokens says little about the reading speed.
@@ -26,7 +28,7 @@ pub(super) struct Meter {
     /// Prompt tokens per second.
     pub(super) read_per_second: f64,
     /// Seconds a request held its slot.
-    pub(super) service_seconds: f64,
+    served_seconds: f64,
     /// Seconds a token of an answer costs where nothing else is computed: writers share the weights that are read.
     token_seconds: f64,
     /// Seconds since an answer was last written for, where answers wait.
@@ -70,9 +72,28 @@ impl Meter {
         if whole > 0.0 { (write / whole, read_one / whole) } else { (0.0, 0.0) }
     }
 
+    /// Seconds that a request holds its slot, by the last ones; 0 where nothing is known.
+    pub(super) fn service_seconds(&self) -> f64 {
+        match (self.served_seconds > 0.0, self.written_per_second > 0.0) {
+            (true, _) => self.served_seconds,
+            (false, true) => FIRST_ANSWER / self.written_per_second,
+            (false, false) => 0.0,
+        }
+    }
+
+    /// Seconds that a request will go on to hold its slot, which it has held for `held` and in which at most so many prompt tokens
+    /// are read and so many of its answer written: as long as others do, or, once it has held it for longer, as long again.
+    pub(super) fn left(&self, held: Duration, unread: usize, unwritten: usize) -> f64 {
+        let usual = self.service_seconds().max(held.as_secs_f64());
+        if self.read_per_second <= 0.0 || self.written_per_second <= 0.0 {
+            return usual;
+        }
+        usual.min(unread as f64 / self.read_per_second + unwritten as f64 / self.written_per_second)
+    }
+
     /// Notes a request that held its slot for `held`.
     pub(super) fn served(&mut self, held: Duration) {
-        average(&mut self.service_seconds, held.as_secs_f64());
+        average(&mut self.served_seconds, held.as_secs_f64());
     }
 
     /// Prompt tokens the next step may read beside so many answers, for so many prompts. Where more wait to be answered than are being
@@ -128,6 +149,21 @@ mod tests {
             "another adapter's prompt is read in between"
         );
         assert!((meter.token_seconds - 0.02).abs() < 1e-9, "which is no part of what a token costs");
+    }
+
+    #[test]
+    fn what_has_run_for_long_is_taken_to_go_on_as_far_as_it_may() {
+        let mut meter = Meter::default();
+        let left = |meter: &Meter, seconds, unwritten| meter.left(Duration::from_secs(seconds), 0, unwritten);
+        assert!(meter.service_seconds().abs() < 1e-9, "nothing is known");
+        meter.step(100, (0, 0), 0, Duration::from_millis(200));
+        meter.step(0, (1, 0), 1, Duration::from_millis(100));
+        assert!((meter.service_seconds() - 12.8).abs() < 1e-9, "an answer at the speed that is known");
+        meter.served(Duration::from_secs(4));
+        assert!((left(&meter, 1, 100) - 4.0).abs() < 1e-9, "as others do");
+        assert!((left(&meter, 9, 1_000) - 9.0).abs() < 1e-9, "as long again");
+        assert!((left(&meter, 9, 20) - 2.0).abs() < 1e-9, "no more than it may write");
+        assert!((meter.left(Duration::ZERO, 1_000, 10) - 3.0).abs() < 1e-9, "with its prompt");
     }
 
     #[test]

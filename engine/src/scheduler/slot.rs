@@ -2,6 +2,7 @@
 
 use super::job::{Event, Failure, Finish, FinishReason, Submitted, Usage, Waiting};
 use super::lookup::{Pace, guess};
+use super::meter::Meter;
 use super::plan::common_prefix;
 use super::prefix::{Source, Start, Wanted};
 use crate::llama::{Applied, Context, Model, Token};
@@ -149,6 +150,17 @@ impl Slot {
             }
             _ => 0,
         }
+    }
+
+    /// Seconds that its request will go on to hold it, by what was measured.
+    pub(super) fn left(&self, meter: &Meter) -> Option<f64> {
+        let run = self.run.as_ref()?;
+        let unread = run.submitted.job.prompt.len().saturating_sub(self.held.len());
+        Some(meter.left(
+            run.began.elapsed(),
+            unread,
+            run.submitted.job.max_tokens.saturating_sub(run.written),
+        ))
     }
 
     /// The token the next step computes to go on with the answer.

@@ -5,6 +5,7 @@ use super::job::{Failure, Message, Submitted};
 use super::meter::Meter;
 use super::plan::{Reader, shares};
 use super::queue::Queue;
+use super::saved::StateSize;
 use super::slot::Slot;
 use super::turns::Turns;
 use crate::llama::{Applied, Batch, Context, DecodeFailure, Interrupt, Model};
@@ -32,6 +33,7 @@ pub(super) struct Stepper<'model> {
     pub(super) board: Arc<Board>,
     pub(super) admissions: u64,
     broken: u32,
+    pub(super) state_size: StateSize,
 }
 
 /// What a slot has in the current batch.
@@ -75,11 +77,12 @@ impl<'model> Stepper<'model> {
             board,
             admissions: 0,
             broken: 0,
+            state_size: StateSize::default(),
         }
     }
 
     /// Runs until interrupted, or until the computation is beyond hope.
-    pub(super) fn run(mut self) -> Result<(), DecodeFailure> {
+    pub(super) fn run(&mut self) -> Result<(), DecodeFailure> {
         while self.take_jobs() {
             self.admit();
             self.follow();
@@ -240,6 +243,7 @@ impl<'model> Stepper<'model> {
     pub(super) fn publish(&self) {
         let running = self.slots.iter().filter(|slot| slot.run.is_some());
         let (active, cells) = running.fold((0, 0), |(n, cells), slot| (n + 1, cells + slot.held.len()));
-        self.board.publish(active, cells, &self.meter);
+        let left = self.slots.iter().filter_map(|slot| slot.left(&self.meter));
+        self.board.publish(active, cells, left, &self.meter);
     }
 }

@@ -1,6 +1,7 @@
 //! What is computed before the first request: the weights are then in memory, the speeds known, and an adapter that cannot
 //! be computed with is told at the start.
 
+use super::saved::StateSize;
 use super::step::Stepper;
 use crate::llama::{Applied, Batch, DecodeFailure, Token};
 use std::time::Instant;
@@ -44,7 +45,9 @@ impl Stepper<'_> {
             self.context.decode(&mut batch)?;
             self.meter.step(0, (1, 0), 1, began.elapsed());
         }
+        let warm = self.context.state_bytes(0);
         self.context.clear();
+        self.state_size = StateSize { empty: self.context.state_bytes(0), warm, tokens: read + WRITTEN };
         self.publish();
         Ok(())
     }

@@ -69,6 +69,11 @@ impl ApiError {
         Self { param: Some("model".to_owned()), ..error }
     }
 
+    /// The model's chat template hangs or crashes; another model may do better.
+    pub(crate) fn template_failed(message: String) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, Some("template_failed"), message)
+    }
+
     /// The body is larger than `limit` bytes.
     pub(crate) fn too_large(limit: usize) -> Self {
         let message = format!("The request body is larger than {limit} bytes.");

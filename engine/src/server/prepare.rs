@@ -6,7 +6,7 @@ use super::request::{ChatRequest, Format, Prompt};
 use crate::grammar::{Grammar, Uncompilable};
 use crate::llama::{Applied, Token};
 use crate::scheduler::Job;
-use crate::template::Setting;
+use crate::template::{Setting, Unrenderable};
 use crate::tools::{Assembler, Choice, Forced, Syntax, Tools};
 
 /// A request that is ready to be submitted.
@@ -66,9 +66,9 @@ impl Service {
             variables: request.variables.as_ref(),
             turn: request.turn,
         };
-        self.template.render(&request.messages, setting).map_err(|refusal| {
-            let message = format!("The model's chat template refuses these messages: {refusal}");
-            ApiError::invalid("messages", message)
+        self.template.render(&request.messages, setting).map_err(|error| match error {
+            Unrenderable::Refused(_) => ApiError::invalid("messages", error.to_string()),
+            Unrenderable::Ended(_) => ApiError::template_failed(error.to_string()),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Address, CommandLine, Embedded, EngineSpec, Program};
 use crate::adapters::Adapter;
+use crate::slot_save::SlotSave;
 use std::collections::VecDeque;
 use std::io;
 use std::process::{ExitStatus, Stdio};
@@ -32,7 +33,7 @@ impl Worker {
     /// Starts the process, to answer at `address`.
     pub(super) fn spawn(spec: &EngineSpec, address: &Address) -> io::Result<Worker> {
         let (mut command, kept) = match &spec.program {
-            Program::Embedded(embedded) => (worker(&spec.name, embedded, address), false),
+            Program::Embedded(embedded) => (worker(spec, embedded, address), false),
             Program::Command(line) => (keeper(line, address), true),
         };
         // Its own group: what a terminal sends to the gateway's must not end it before the requests have.
@@ -99,7 +100,7 @@ impl Worker {
 }
 
 /// The command line of a llama.cpp worker.
-fn worker(name: &str, embedded: &Embedded, address: &Address) -> Command {
+fn worker(spec: &EngineSpec, embedded: &Embedded, address: &Address) -> Command {
     let listen = match address {
         Address::Unix(socket) => format!("unix:{}", socket.display()),
         Address::Tcp(address) => address.to_string(),
@@ -111,7 +112,10 @@ fn worker(name: &str, embedded: &Embedded, address: &Address) -> Command {
         command.args(["--threads", &threads.to_string()]);
     }
     if !embedded.adapters.is_empty() {
-        command.args(["--alias", name]).args(embedded.adapters.iter().flat_map(Adapter::arguments));
+        command.args(["--alias", &spec.name]).args(embedded.adapters.iter().flat_map(Adapter::arguments));
+    }
+    if let Some(most_mb) = embedded.slot_save_mb {
+        command.args(SlotSave { file: spec.slot_file(), most_mb }.arguments());
     }
     command.args(embedded.loading.arguments()).arg("--exit-with-stdin");
     wait_in_the_kernel(&mut command);

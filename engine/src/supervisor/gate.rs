@@ -110,6 +110,11 @@ impl Gate {
         *self.waiting.borrow()
     }
 
+    /// Requests in the process that is open, and those that wait for one.
+    pub(super) fn inside(&self) -> usize {
+        self.run().map_or(0, |run| run.active()) + self.waiting()
+    }
+
     /// Resolves when a request waits.
     pub(super) async fn wanted(&self) {
         drop(self.waiting.subscribe().wait_for(|waiting| *waiting > 0).await);

@@ -4,7 +4,7 @@ use super::ceiling::Claim;
 use super::child::Worker;
 use super::gate::Run;
 use super::task::asked_to_stop;
-use super::{Address, Engine, EngineSpec, Program, State, probe};
+use super::{Address, Engine, EngineSpec, Polled, Program, State, probe};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -104,6 +104,7 @@ fn died(engine: &Engine, live: &Live, reason: String) -> Ending {
 /// Requests are sent to this process from now on.
 fn open(engine: &Engine, live: &Live) {
     engine.gate.open(Arc::clone(&live.run));
+    engine.emptied();
     engine.set_state(State::Up);
 }
 
@@ -244,15 +245,24 @@ async fn prepare(spec: &EngineSpec, address: &Address) -> io::Result<()> {
     let mut builder = tokio::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(&spec.socket_dir).await?;
     remove_socket(address).await;
+    let kept = matches!(&spec.program, Program::Embedded(embedded) if embedded.slot_save_mb.is_some());
+    if !kept {
+        // What was said stays on disk no longer than it is wanted there.
+        remove_file(&spec.slot_file(), "saved prefixes").await;
+    }
     Ok(())
 }
 
 async fn remove_socket(address: &Address) {
-    let Address::Unix(socket) = address else { return };
-    let socket: &Path = socket;
-    match tokio::fs::remove_file(socket).await {
+    if let Address::Unix(socket) = address {
+        remove_file(socket, "a stale socket").await;
+    }
+}
+
+async fn remove_file(file: &Path, what: &str) {
+    match tokio::fs::remove_file(file).await {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(socket = %socket.display(), %error, "a stale socket cannot be removed");
+            tracing::warn!(file = %file.display(), %error, "{what} cannot be removed");
         }
         _ => {}
     }
@@ -273,8 +283,9 @@ async fn watch_over(engine: &Engine, address: &Address, spec: &EngineSpec) -> St
     };
     let mut missed = 0;
     loop {
+        let inside = engine.gate.inside();
         let looked = if worker {
-            probe::stats(address).await.map(|stats| *engine.stats.lock() = stats)
+            probe::stats(address).await.map(|stats| *engine.polled.lock() = Polled { stats, inside })
         } else {
             probe::health(address, spec.health()).await
         };

@@ -65,6 +65,8 @@ pub struct Embedded {
     pub adapters: Vec<Adapter>,
     /// How llama.cpp loads it.
     pub loading: Loading,
+    /// Most megabytes of warm prefixes that are kept on disk while it does not run; `None` = none are.
+    pub slot_save_mb: Option<u32>,
 }
 
 /// A command line with `{port}` where the port goes.
@@ -116,6 +118,11 @@ impl EngineSpec {
     #[must_use]
     pub fn socket(&self, number: u64) -> PathBuf {
         self.socket_dir.join(format!("{}-{number}.sock", super::child::socket_name(&self.name)))
+    }
+
+    /// Where a worker's warm prefixes are kept while it does not run.
+    pub(super) fn slot_file(&self) -> PathBuf {
+        self.socket_dir.join(format!("{}.slots", super::child::socket_name(&self.name)))
     }
 
     /// The path that says whether it is ready.

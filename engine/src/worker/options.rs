@@ -3,6 +3,7 @@
 use crate::EngineError;
 use crate::adapters::Adapter;
 use crate::loading::Loading;
+use crate::slot_save::SlotSave;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,12 +45,17 @@ pub struct WorkerOptions {
     pub alias: Option<String>,
     /// A file with the chat template to use instead of the model's own.
     pub chat_template: Option<PathBuf>,
+    /// The `tollgate` program, as which the template is rendered in a process of its own; `None` = in this one, which a hostile template
+    /// may then hang or end.
+    pub renderer: Option<PathBuf>,
     /// How long running answers may go on after the order to stop.
     pub drain: Duration,
     /// LoRA adapters that requests may ask for, loaded with the model.
     pub adapters: Vec<Adapter>,
     /// How llama.cpp loads the model.
     pub loading: Loading,
+    /// Where warm prefixes are kept from one run to the next; `None` = nowhere.
+    pub slot_save: Option<SlotSave>,
     /// End when stdin closes. A supervisor holds the other end, so no worker outlives it.
     pub exit_with_stdin: bool,
 }
@@ -67,9 +73,11 @@ impl WorkerOptions {
             lookup: DEFAULT_LOOKUP,
             alias: None,
             chat_template: None,
+            renderer: None,
             drain: DEFAULT_DRAIN,
             adapters: Vec::new(),
             loading: Loading::default(),
+            slot_save: None,
             exit_with_stdin: false,
         }
     }

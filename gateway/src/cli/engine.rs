@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use tollgate_engine::adapters::Adapter;
 use tollgate_engine::loading::{CacheType, Pooling};
+use tollgate_engine::slot_save::DEFAULT_SLOT_SAVE_MB;
 
 use super::CliError;
 
@@ -40,6 +41,12 @@ pub(crate) struct Engine {
     /// A LoRA adapter (GGUF) that requests ask for by this name as their model; may be given several times.
     #[arg(long, value_name = "NAME=FILE[:SCALE]")]
     lora: Vec<Adapter>,
+    /// Keep warm prefixes in this file while the engine does not run. It holds what was said.
+    #[arg(long, env = "TOLLGATE_ENGINE_SLOT_SAVE_FILE", value_name = "FILE")]
+    slot_save_file: Option<std::path::PathBuf>,
+    /// Most megabytes of that file.
+    #[arg(long, env = "TOLLGATE_ENGINE_SLOT_SAVE_MB", value_name = "MB", default_value_t = DEFAULT_SLOT_SAVE_MB)]
+    slot_save_mb: u32,
     #[command(flatten)]
     loading: LoadingArgs,
     /// Try the model with each number of threads, say which is best, and end.
@@ -103,12 +110,15 @@ impl Engine {
 
     #[cfg(feature = "embedded")]
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        use tollgate_engine::slot_save::SlotSave;
         use tollgate_engine::worker::{self, DEFAULT_DRAIN, WorkerOptions};
 
         let model = tollgate_engine::models::resolve(&self.model)?;
         if self.tune {
             return tune(&model, &self.loading.loading());
         }
+        let most_mb = self.slot_save_mb;
+        let slot_save = self.slot_save_file.map(|file| SlotSave { file, most_mb });
         let options = WorkerOptions {
             model,
             listen: self.listen,
@@ -119,9 +129,11 @@ impl Engine {
             lookup: self.lookup,
             alias: self.alias,
             chat_template: self.chat_template_file,
+            renderer: Some(this_program()?),
             drain: DEFAULT_DRAIN,
             adapters: self.lora,
             loading: self.loading.loading(),
+            slot_save,
             exit_with_stdin: self.exit_with_stdin,
         };
         let runtime = tokio::runtime::Runtime::new()
@@ -129,6 +141,16 @@ impl Engine {
         runtime.block_on(worker::run(options, tollgate::serve::asked_to_stop()))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Where this very program is found, even when its file has been replaced.
+#[cfg(feature = "embedded")]
+fn this_program() -> Result<std::path::PathBuf, CliError> {
+    if cfg!(target_os = "linux") {
+        return Ok("/proc/self/exe".into());
+    }
+    std::env::current_exe()
+        .map_err(|source| CliError::Io { what: "this program's own path".to_owned(), source })
 }
 
 /// Prints the speed with each number of threads, and the best number.

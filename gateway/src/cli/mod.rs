@@ -13,6 +13,7 @@ mod page;
 mod policy;
 mod prices;
 mod prune;
+mod render;
 mod replay;
 mod route;
 mod score;
@@ -75,6 +76,9 @@ pub(crate) enum Command {
     /// Run a server for as long as standard input is open (used by the gateway for engines of kind "command").
     #[command(hide = true)]
     Keep(keep::Keep),
+    /// Render a chat template: lines of JSON in and out (used by engines, so that a hostile template cannot harm them).
+    #[command(hide = true)]
+    RenderTemplate(render::RenderTemplate),
 }
 
 impl Command {
@@ -91,6 +95,7 @@ impl Command {
             Command::Models(command) => command.run(),
             Command::Engine(command) => command.run(),
             Command::Keep(command) => command.run(),
+            Command::RenderTemplate(command) => command.run(),
         }
     }
 }

@@ -120,6 +120,7 @@ fn of_demo(data_dir: std::path::PathBuf) -> Config {
             parallel: 4,
             adapters: Vec::new(),
             loading: Loading::default(),
+            slot_save_mb: None,
             managed: Managed::default(),
         }),
     };

@@ -60,6 +60,8 @@ pub struct EmbeddedEngine {
     pub adapters: Vec<Adapter>,
     /// How llama.cpp loads it.
     pub loading: Loading,
+    /// Most megabytes of warm prefixes that are kept on disk while it does not run; `None` = none are.
+    pub slot_save_mb: Option<u32>,
     /// How its process is managed.
     pub managed: Managed,
 }
@@ -86,7 +88,7 @@ const KINDS: &[(&str, Word)] =
     &[("embedded", Word::Embedded), ("openai", Word::OpenAi), ("command", Word::Command)];
 
 /// Keys of any kind of engine.
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 26] = [
     "adapters",
     "api_key",
     "base_url",
@@ -110,6 +112,7 @@ const KEYS: [&str; 25] = [
     "pooling",
     "probe_s",
     "ready_timeout_s",
+    "slot_save_mb",
     "start",
     "threads",
 ];
@@ -153,6 +156,7 @@ fn embedded(table: &Table<'_>, name: Option<&str>, base: &Path) -> Option<Engine
     let threads = table.opt_integer("threads", 1..=1024).and_then(|count| usize::try_from(count).ok());
     let context = table.opt_integer("context", 64..=1_048_576).unwrap_or(4096);
     let parallel = table.opt_integer("parallel", 1..=256).unwrap_or(4);
+    let slot_save_mb = table.opt_integer("slot_save_mb", 1..=1_000_000).and_then(|mb| u32::try_from(mb).ok());
     let (loading, managed) = (loading(table), managed(table));
     let adapters = adapters::adapters(table, name, base);
     let model = table.string("model")?;
@@ -163,6 +167,7 @@ fn embedded(table: &Table<'_>, name: Option<&str>, base: &Path) -> Option<Engine
         parallel: u32::try_from(parallel).unwrap_or(4),
         adapters,
         loading,
+        slot_save_mb,
         managed,
     }))
 }
@@ -233,7 +238,8 @@ mod tests {
     fn a_model_is_loaded_as_it_says() {
         let engines = read(
             "gpu_layers = 20\ncpu_moe = true\ncpu_tensors = [\"blk\\\\.1\"]\ncache_type_k = \"q8_0\"\ncache_type_v = \"q4_0\"\n\
-             flash_attention = true\nembeddings = true\npooling = \"last\"\nready_timeout_s = 5\nmemory_mb = 6000",
+             flash_attention = true\nembeddings = true\npooling = \"last\"\nready_timeout_s = 5\nmemory_mb = 6000\n\
+             slot_save_mb = 64",
         );
         let engines = engines.unwrap();
         let EngineKind::Embedded(engine) = &engines[0].kind else { unreachable!() };
@@ -248,6 +254,7 @@ mod tests {
             pooling: Some(Pooling::Last),
         };
         assert_eq!(engine.loading, loading);
+        assert_eq!(engine.slot_save_mb, Some(64));
         assert_eq!(
             (engine.managed.ready_timeout, engine.managed.memory_mb),
             (Duration::from_secs(5), Some(6000))
@@ -260,6 +267,7 @@ mod tests {
             ("cache_type_k = \"q8\"", "q8_0"),
             ("cache_type_v = \"q8_0\"\nflash_attention = false", "needs flash attention"),
             ("gpu_layer = 3", "gpu_layers"),
+            ("slot_save_mb = 0", "slot_save_mb"),
             ("pooling = \"rank\"", "mean"),
             ("command = [\"x\"]", "command"),
         ] {

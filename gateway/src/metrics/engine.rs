@@ -14,6 +14,8 @@ pub struct EngineGauge {
     pub state: &'static str,
     /// Requests waiting in it.
     pub queue_depth: u32,
+    /// How long one more request would wait for a slot.
+    pub wait_seconds: f64,
     /// Decoding speed.
     pub tokens_per_second: f64,
     /// Share of its KV cache in use.
@@ -32,6 +34,7 @@ impl Metrics {
             self.engine_state.with_label_values(&[engine, state]).set(now);
         }
         self.engine_queue_depth.with_label_values(&labels).set(f64::from(now.queue_depth));
+        self.engine_wait.with_label_values(&labels).set(now.wait_seconds);
         self.engine_tokens_per_second.with_label_values(&labels).set(now.tokens_per_second);
         self.engine_kv_used_ratio.with_label_values(&labels).set(now.kv_used_ratio);
         raise_to(&self.engine_restarts.with_label_values(&labels), now.restarts);

@@ -166,6 +166,11 @@ pub(super) const ENGINE_STATE: Series = gauge(
 );
 pub(super) const ENGINE_QUEUE_DEPTH: Series =
     gauge("tollgate_engine_queue_depth", &["engine"], "Requests waiting in the engine.");
+pub(super) const ENGINE_WAIT: Series = gauge(
+    "tollgate_engine_wait_seconds",
+    &["engine"],
+    "Time one more request would wait for a slot by the engine's own word, in seconds; 0 where it says nothing.",
+);
 pub(super) const ENGINE_TOKENS_PER_SECOND: Series =
     gauge("tollgate_engine_tokens_per_second", &["engine"], "Decoding speed last seen, tokens a second.");
 pub(super) const ENGINE_KV_USED_RATIO: Series =
@@ -214,6 +219,7 @@ pub const ALL: &[Series] = &[
     ENGINE_UP,
     ENGINE_STATE,
     ENGINE_QUEUE_DEPTH,
+    ENGINE_WAIT,
     ENGINE_TOKENS_PER_SECOND,
     ENGINE_KV_USED_RATIO,
     ENGINE_RESTARTS,

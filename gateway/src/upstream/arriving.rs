@@ -8,16 +8,20 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tollgate_engine::supervisor::Lease;
 
+use super::probe::Sent;
+
 /// An answer on its way. While it is there, its engine is not stopped on purpose.
 #[derive(Debug)]
 pub struct Arriving {
     body: Incoming,
     _lease: Option<Lease>,
+    /// It is counted among the requests in its engine meanwhile.
+    _sent: Option<Sent>,
 }
 
 impl Arriving {
-    pub(super) fn new(body: Incoming, lease: Option<Lease>) -> Arriving {
-        Arriving { body, _lease: lease }
+    pub(super) fn new(body: Incoming, lease: Option<Lease>, sent: Option<Sent>) -> Arriving {
+        Arriving { body, _lease: lease, _sent: sent }
     }
 }
 

@@ -70,14 +70,25 @@ impl Upstream {
         }
     }
 
+    /// The same with the requests that this gateway has sent since, or had answered.
+    fn load(&self) -> Stats {
+        match (&self.probe, self.worker()) {
+            (Some(probe), _) => probe.load(),
+            (None, Some(worker)) => worker.load(),
+            (None, None) => Stats::default(),
+        }
+    }
+
     /// What the router weighs it by.
     #[must_use]
     pub fn live(&self) -> Live {
-        let stats = self.stats();
+        let stats = self.load();
         let ready_in = self.worker().map_or(Duration::ZERO, |worker| worker.ready_in());
         Live {
             up: self.up(),
-            queue_depth: stats.queue_depth,
+            queue_depth: stats.ahead(),
+            wait_ms: Duration::try_from_secs_f64(stats.predicted_wait_seconds)
+                .map_or(0, |wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
             tokens_per_second: stats.tokens_per_second,
             prompt_tokens_per_second: stats.prompt_tokens_per_second,
             slots: stats.slots,
@@ -94,6 +105,7 @@ impl Upstream {
             up: self.up(),
             state: self.state(),
             queue_depth: stats.queue_depth,
+            wait_seconds: stats.predicted_wait_seconds,
             tokens_per_second: stats.tokens_per_second,
             kv_used_ratio: stats.kv_used_ratio,
             restarts: self.worker().map_or(0, |worker| worker.restarts()),

@@ -36,7 +36,13 @@ pub(super) struct Probe {
     every: Duration,
     missed: AtomicU32,
     figures: Mutex<Figures>,
+    /// One for each request that this gateway has there, and one of its own.
+    sent: Arc<()>,
 }
+
+/// A request's place among those that were sent to a server, as long as it lives.
+#[derive(Debug, Clone)]
+pub(super) struct Sent(#[expect(dead_code, reason = "it is there to be counted")] Arc<()>);
 
 #[derive(Debug, Default)]
 struct Figures {
@@ -44,12 +50,24 @@ struct Figures {
     source: Option<Source>,
     last: Option<Reading>,
     asked: Option<Instant>,
+    /// Requests that this gateway had there when it was asked.
+    sent: usize,
 }
 
 impl Probe {
     pub(super) fn new(base_url: Option<&str>, every: Duration) -> Probe {
         let base_url = base_url.map(str::to_owned);
-        Probe { base_url, every, missed: AtomicU32::new(0), figures: Mutex::default() }
+        let (missed, figures) = (AtomicU32::new(0), Mutex::default());
+        Probe { base_url, every, missed, figures, sent: Arc::default() }
+    }
+
+    /// Counts a request as sent for as long as the answer lives.
+    pub(super) fn send(&self) -> Sent {
+        Sent(Arc::clone(&self.sent))
+    }
+
+    fn sent(&self) -> usize {
+        Arc::strong_count(&self.sent) - 1
     }
 
     /// Whether the server answered lately; assumed until it was asked.
@@ -59,6 +77,14 @@ impl Probe {
 
     pub(super) fn stats(&self) -> Stats {
         self.figures.lock().stats
+    }
+
+    /// The figures with the requests that this gateway has sent since it asked for them, or had answered. A server without
+    /// figures is not taken to be full.
+    pub(super) fn load(&self) -> Stats {
+        let figures = self.figures.lock();
+        let count = |requests: usize| i64::try_from(requests).unwrap_or(i64::MAX);
+        figures.stats.with_more(count(self.sent()) - count(figures.sent))
     }
 }
 
@@ -124,6 +150,7 @@ impl Upstream {
             figures.source
         };
         let sources = known.map_or(Source::ALL.to_vec(), |source| vec![source]);
+        let sent = probe.sent();
         let mut found = None;
         for source in sources {
             if let Some((StatusCode::OK, body)) = self.get(&format!("{root}{}", source.path())).await
@@ -134,7 +161,7 @@ impl Upstream {
             }
         }
         let mut figures = probe.figures.lock();
-        figures.asked = Some(Instant::now());
+        (figures.asked, figures.sent) = (Some(Instant::now()), sent);
         figures.source = found.as_ref().map(|(source, _)| *source);
         figures.stats = match (&found, &figures.last) {
             (Some((_, now)), last) => now.stats(last.as_ref(), &figures.stats),
@@ -158,5 +185,38 @@ impl Upstream {
             Some((status, body.to_bytes()))
         };
         tokio::time::timeout(PATIENCE, asked).await.ok().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_since_the_last_look_is_counted_once() {
+        let probe = Probe::new(None, Duration::from_secs(1));
+        let before = probe.send();
+        let stats = Stats { active: 1, slots: 2, service_seconds: 4.0, ..Stats::default() };
+        *probe.figures.lock() = Figures { stats, sent: probe.sent(), ..Figures::default() };
+        assert_eq!(probe.load().ahead(), 0, "the one that the server told of");
+        let since = [probe.send(), probe.send()];
+        let load = probe.load();
+        assert_eq!((load.active, load.queue_depth, load.ahead()), (2, 1, 2));
+        assert!((load.predicted_wait_seconds - 4.0).abs() < 1e-9, "two turns of two at once");
+        assert_eq!(probe.stats(), stats, "what is shown is what the server said");
+        drop((before, since));
+        assert_eq!(probe.load().active, 0);
+    }
+
+    #[test]
+    fn a_server_that_tells_no_slots_is_full_only_where_some_wait_there() {
+        let probe = Probe::new(None, Duration::from_secs(1));
+        let sent: Vec<Sent> = (0..9).map(|_| probe.send()).collect();
+        assert_eq!(probe.load().ahead(), 0);
+        let waiting = b"vllm:num_requests_running 3\nvllm:num_requests_waiting 2\n";
+        let stats = Source::Metrics.read(waiting).unwrap().stats(None, &Stats::default());
+        *probe.figures.lock() = Figures { stats, sent: 5, ..Figures::default() };
+        assert_eq!(probe.load().ahead(), 7, "one of three that run, two that wait, four sent since");
+        drop(sent);
     }
 }

@@ -97,7 +97,8 @@ impl Reading {
             stats: Stats {
                 active: count(active),
                 queue_depth: count(waiting.unwrap_or(0.0)),
-                slots: count(writers),
+                // How many it takes at once none of them tells; but where some wait, all of that is taken.
+                slots: waiting.filter(|waiting| *waiting > 0.0).map_or(0, |_| count(writers)),
                 // SGLang tells the speed of all answers together.
                 tokens_per_second: first(&["sglang:gen_throughput"]).map_or(0.0, |all| all / writers)
                     + first(&["llamacpp:predicted_tokens_seconds"]).unwrap_or(0.0),
@@ -105,6 +106,7 @@ impl Reading {
                 kv_used_ratio: kv.unwrap_or(0.0).clamp(0.0, 1.0),
                 // None of them tells.
                 predicted_wait_seconds: 0.0,
+                service_seconds: 0.0,
             },
             pauses: pair(
                 &["vllm:inter_token_latency_seconds_sum", "vllm:time_per_output_token_seconds_sum"],

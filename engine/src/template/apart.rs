@@ -1,0 +1,207 @@
+//! A template that is rendered in a process of its own, which may hang, grow or crash without harm: it is then ended, and
+//! the request that met it gets an error. The next request finds a new process.
+//!
+//! The process is this same program as `tollgate render-template`. It reads a line of JSON for the template and one for each
+//! page, answers each with a line, and ends when its stdin does. Invariant: it never outlives its [`Apart`].
+
+use super::Unrenderable;
+use super::page::{Page, Renderer, Source};
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// A page takes milliseconds; a process that takes longer than this hangs.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Most that is read of an answer: far more than any context holds.
+const LONGEST: u64 = 64 << 20;
+/// Most memory that the process may have, beside its code.
+const MEMORY: u64 = 512 << 20;
+
+/// The program's allocator would set aside more than that at once.
+const NO_ARENA: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0");
+
+type Answer = Result<String, String>;
+
+/// A template and the process that renders it, if there is one.
+#[derive(Debug)]
+pub(super) struct Apart {
+    program: PathBuf,
+    source: Source,
+    process: Mutex<Option<Process>>,
+}
+
+impl Apart {
+    /// Has the template compiled.
+    pub(super) fn new(program: PathBuf, source: Source) -> Result<Apart, Unrenderable> {
+        let apart = Apart { program, source, process: Mutex::new(None) };
+        let process = apart.start()?;
+        *apart.process.lock() = Some(process);
+        Ok(apart)
+    }
+
+    /// Has a page rendered. Blocks until it is; others wait meanwhile.
+    pub(super) fn render(&self, page: &Page) -> Result<String, Unrenderable> {
+        let mut place = self.process.lock();
+        // One that ended between two pages, as when the system is short of memory, is no fault of this page.
+        let mut process = match place.take().filter(Process::lives) {
+            Some(process) => process,
+            None => self.start()?,
+        };
+        let answer = process.ask(page);
+        match &answer {
+            Err(Unrenderable::Ended(why)) => {
+                tracing::warn!(why, "the process that renders the chat template was ended")
+            }
+            Ok(_) | Err(Unrenderable::Refused(_)) => *place = Some(process),
+        }
+        answer
+    }
+
+    fn start(&self) -> Result<Process, Unrenderable> {
+        let failed = |error: io::Error| {
+            Unrenderable::Ended(format!("the process that renders templates cannot be started: {error}"))
+        };
+        let mut process = Process::start(&self.program).map_err(failed)?;
+        process.ask(&self.source)?;
+        Ok(process)
+    }
+}
+
+/// The process. Dropping it ends it.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    stdin: ChildStdin,
+    answers: Receiver<io::Result<Vec<u8>>>,
+}
+
+impl Process {
+    fn start(program: &PathBuf) -> io::Result<Process> {
+        let mut command = Command::new(program);
+        command
+            .arg("render-template")
+            .env(NO_ARENA.0, NO_ARENA.1)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = command.spawn()?;
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let (send, answers) = sync_channel(1);
+        let process = Process { child, stdin, answers };
+        // It ends with the process: nobody else holds the other end of the pipe.
+        std::thread::Builder::new()
+            .name("template".to_owned())
+            .spawn(move || pass_lines(BufReader::new(stdout), &send))?;
+        Ok(process)
+    }
+
+    fn lives(process: &Process) -> bool {
+        // A dead one's pipe is closed, which its reader has noticed.
+        matches!(process.answers.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty))
+    }
+
+    fn ask(&mut self, what: &impl Serialize) -> Result<String, Unrenderable> {
+        let ended = |why: &str| Unrenderable::Ended(format!("it {why}"));
+        let crashed = || ended("needs too much memory, or recurses too deeply");
+        let mut line = serde_json::to_vec(what).map_err(|error| Unrenderable::Refused(error.to_string()))?;
+        line.push(b'\n');
+        self.stdin.write_all(&line).and_then(|()| self.stdin.flush()).map_err(|_| crashed())?;
+        let answer = match self.answers.recv_timeout(PATIENCE) {
+            Ok(Ok(answer)) if answer.ends_with(b"\n") => answer,
+            Ok(Ok(answer)) if answer.len() as u64 >= LONGEST => return Err(ended("makes too long a prompt")),
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(ended(&format!("takes longer than {} s", PATIENCE.as_secs())));
+            }
+            Ok(_) | Err(RecvTimeoutError::Disconnected) => return Err(crashed()),
+        };
+        let answer: Answer = serde_json::from_slice(&answer).map_err(|_| crashed())?;
+        answer.map_err(Unrenderable::Refused)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
+            tracing::debug!(%error, "the process that renders templates was gone already");
+        }
+    }
+}
+
+/// Sends every line until there are no more, or nobody wants them.
+fn pass_lines(mut from: impl BufRead, to: &SyncSender<io::Result<Vec<u8>>>) {
+    loop {
+        let mut line = Vec::new();
+        let read = from.by_ref().take(LONGEST).read_until(b'\n', &mut line);
+        if matches!(read, Ok(0)) || to.send(read.map(|_| line)).is_err() {
+            return;
+        }
+    }
+}
+
+/// The other side: what `tollgate render-template` does, until its stdin ends.
+///
+/// # Errors
+/// When what it was given cannot be read, or its answers cannot be written.
+pub fn serve() -> io::Result<()> {
+    limit()?;
+    let (send, lines) = sync_channel(1);
+    // A thread of its own, so that the end of stdin ends a rendering that hangs.
+    std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+        pass_input(&send);
+        std::process::exit(0);
+    })?;
+    let next = || lines.recv().map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof));
+    let mut out = io::stdout().lock();
+    let renderer = match Renderer::new(read(&next()?)?) {
+        Ok(renderer) => {
+            answer(&mut out, &Ok(String::new()))?;
+            renderer
+        }
+        Err(refusal) => return answer(&mut out, &Err(refusal)),
+    };
+    loop {
+        answer(&mut out, &renderer.render(read::<Page>(&next()?)?))?;
+    }
+}
+
+fn pass_input(to: &SyncSender<String>) {
+    for line in io::stdin().lock().lines() {
+        let Ok(line) = line else { return };
+        if to.send(line).is_err() {
+            return;
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(line: &str) -> io::Result<T> {
+    serde_json::from_str(line).map_err(io::Error::from)
+}
+
+fn answer(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    out.write_all(&line)?;
+    out.flush()
+}
+
+/// Bounds the memory of this process, where the system does (Linux). A crash of it is nothing to keep an image of.
+fn limit() -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // What the allocator has reserved counts as well.
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let reserved: u64 = pages.split_whitespace().nth(5).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    let most = MEMORY.saturating_add(reserved.saturating_mul(rustix::param::page_size() as u64));
+    for (resource, most) in [(Resource::Data, most), (Resource::Core, 0)] {
+        let hard = getrlimit(resource).maximum;
+        let most = hard.map_or(most, |hard| hard.min(most));
+        setrlimit(resource, Rlimit { current: Some(most), maximum: hard })?;
+    }
+    Ok(())
+}
