@@ -3,7 +3,7 @@
 As everyday.py: templates and judgements; the kinds are told apart by what is wanted and not by the subject, so subjects
 and numbers recur across them.
 """
-import itertools
+from everyday import each, labelled
 
 # name: (domain, p_small, p_large, median tokens, 90th percentile)
 KINDS = {
@@ -33,36 +33,28 @@ CLASSES = [("roses", "flowers", "fade quickly"), ("clerks", "employees", "work o
 SUBJECTS = ["inflation", "how vaccines work", "the tides", "photosynthesis", "how a bill becomes law", "what an index fund is", "the difference between a virus and a bacterium", "why leaves turn red", "how GPS works", "the causes of the first world war"]
 
 
-def _each(template, **values):
-    for combination in itertools.product(*values.values()):
-        yield template.format(**dict(zip(values, combination)))
-
-
 def _groups():
     yield "code_question", [text for stack, fault in STACKS for text in (
         f"Why does this happen in {stack}: a {fault}?", f"My {stack} {fault}, what can I do?", f"{stack}: {fault}. How do I find out why?")]
-    yield "code_question", [*_each("What is the difference between {a} in Python?", a=["a list and a tuple", "is and ==", "a module and a package"]), *_each("How do I {x} in {l}?", x=["read a file line by line", "parse JSON", "center an element"], l=["JavaScript", "C#", "CSS"]),
-                            *_each("Explain this regular expression: {r}", r=["^\\d{4}-\\d{2}$", "(?i)\\bfoo\\b", "[^@]+@[^@]+"]), *_each("{e}\nWhat does this error mean?", e=["TypeError: undefined is not a function", "Segmentation fault (core dumped)", "NullPointerException at Main.java:12", "KeyError: 'id'"])]
-    yield "label", [*_each("Label this message as {l}: {n}", l=LABELS[:3], n=NOTES), *_each("Is this spam? \"{n}\"", n=NOTES), *_each("Which fits, {l}? {n}", l=LABELS[3:], n=NOTES[:3]), *_each("Does the text mention a {w}? Answer yes or no. '{n}'", w=["price", "date", "place"], n=NOTES[:3]),
-                    *_each("Decide whether the writer is happy. One word.\n\n{n}", n=NOTES[1:5])]
-    yield "passage", [*_each("According to the text, {q} {n}", q=["who is meant?", "when is it?", "how much is it?"], n=NOTES[:4]), *_each("Pull the {w} out of: {n}", w=["names", "numbers", "dates"], n=NOTES[:5]), *_each("List the {w} that appear here.\n\n{n}", w=["companies", "amounts"], n=NOTES[:4])]
-    yield "letter", [*_each("Write a polite email to {p} because {m}.", p=PEOPLE[:5], m=MATTERS[:4]), *_each("Draft a letter to {p}: {m}.", p=PEOPLE[4:], m=MATTERS[3:]), *_each("Write a {k} for {x}.", k=["cover letter", "short biography", "farewell speech"], x=["a nurse", "a junior accountant", "a retiring teacher"]),
-                     *_each("Write a {k} about {x}.", k=["short story", "poem", "fable"], x=["a lost key", "my grandmother's garden", "the last tram"])]
+    yield "code_question", [*each("What is the difference between {a} in Python?", a=["a list and a tuple", "is and ==", "a module and a package"]), *each("How do I {x} in {l}?", x=["read a file line by line", "parse JSON", "center an element"], l=["JavaScript", "C#", "CSS"]),
+                            *each("Explain this regular expression: {r}", r=["^\\d{4}-\\d{2}$", "(?i)\\bfoo\\b", "[^@]+@[^@]+"]), *each("{e}\nWhat does this error mean?", e=["TypeError: undefined is not a function", "Segmentation fault (core dumped)", "NullPointerException at Main.java:12", "KeyError: 'id'"])]
+    yield "label", [*each("Label this message as {l}: {n}", l=LABELS[:3], n=NOTES), *each("Is this spam? \"{n}\"", n=NOTES), *each("Which fits, {l}? {n}", l=LABELS[3:], n=NOTES[:3]), *each("Does the text mention a {w}? Answer yes or no. '{n}'", w=["price", "date", "place"], n=NOTES[:3]),
+                    *each("Decide whether the writer is happy. One word.\n\n{n}", n=NOTES[1:5])]
+    yield "passage", [*each("According to the text, {q} {n}", q=["who is meant?", "when is it?", "how much is it?"], n=NOTES[:4]), *each("Pull the {w} out of: {n}", w=["names", "numbers", "dates"], n=NOTES[:5]), *each("List the {w} that appear here.\n\n{n}", w=["companies", "amounts"], n=NOTES[:4])]
+    yield "letter", [*each("Write a polite email to {p} because {m}.", p=PEOPLE[:5], m=MATTERS[:4]), *each("Draft a letter to {p}: {m}.", p=PEOPLE[4:], m=MATTERS[3:]), *each("Write a {k} for {x}.", k=["cover letter", "short biography", "farewell speech"], x=["a nurse", "a junior accountant", "a retiring teacher"]),
+                     *each("Write a {k} about {x}.", k=["short story", "poem", "fable"], x=["a lost key", "my grandmother's garden", "the last tram"])]
     yield "decision", [text for one, other, what in PAIRS for text in (
         f"Compare {one} and {other} for {what} and recommend one.", f"Should we choose {one} or {other} for {what}? Weigh what speaks for and against each.", f"{one} or {other} for {what}: which, and under what conditions would you change your mind?")]
     yield "errand_plan", [text for event, people, budget in EVENTS for text in (
         f"Plan {event} for {people} people on a budget of {budget} euros.", f"Organise {event} for {people}: who does what by when, and what does it cost? We have {budget}.", f"Make a schedule and a budget of at most {budget} dollars for {event}, {people} guests, some of them vegetarian.")]
-    yield "cause", [*_each("{c}. What are the likely causes, and how would you tell them apart?", c=CHANGES), *_each("{c}. What should we look at first, and why?", c=CHANGES), *_each("{c}. Make a plan to find the reason and turn it round.", c=CHANGES)]
+    yield "cause", [*each("{c}. What are the likely causes, and how would you tell them apart?", c=CHANGES), *each("{c}. What should we look at first, and why?", c=CHANGES), *each("{c}. Make a plan to find the reason and turn it round.", c=CHANGES)]
     yield "deduction", [text for one, all_of, some in CLASSES for text in (
         f"If all {one} are {all_of} and some {all_of} {some}, do some {one} {some}? Explain.", f"All {one} are {all_of}. No {all_of} {some}. What follows for {one}?", f"Some {all_of} {some}, and every one of the {one} is among the {all_of}. Must any of the {one}?")]
     yield "advice", ["I can't sleep, any tips?", "What should we watch tonight?", "How do I get wax out of a tablecloth?", "I had a bad day.", "Recommend me a novel for the beach.", "What goes well with leeks?", "How can I say no to a colleague without being rude?", "Any ideas for a rainy Sunday with children?",
                      "Which houseplants survive with little light?", "What do you think of Mondays?", "My cat does not eat, should I worry?", "Suggest a hobby for winter evenings."]
-    yield "explain", [*_each("Explain {s} to a {w}.", s=SUBJECTS, w=["teenager", "beginner"]), *_each("What are the main points of {s}?", s=SUBJECTS[:6]), *_each("Describe {s} in a few sentences.", s=SUBJECTS[4:])]
+    yield "explain", [*each("Explain {s} to a {w}.", s=SUBJECTS, w=["teenager", "beginner"]), *each("What are the main points of {s}?", s=SUBJECTS[:6]), *each("Describe {s} in a few sentences.", s=SUBJECTS[4:])]
 
 
 def rows():
-    """Rows in the form of everyday.rows()."""
-    for kind, prompts in _groups():
-        domain, small, large, median, high = KINDS[kind]
-        for prompt in dict.fromkeys(prompts):
-            yield {"prompt": prompt, "source": f"everyday/{kind}", "domain": domain, "p_small": small, "p_large": large, "tokens": (median, high)}
+    """Every request as a training row."""
+    return labelled(_groups(), KINDS)

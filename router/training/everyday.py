@@ -74,7 +74,7 @@ EXPERT = ["Why does the ground-state energy of helium deviate from twice the hyd
           "What does the Kolmogorov microscale predict for dissipation when the Reynolds number grows tenfold?"]
 
 
-def _each(template, **fields):
+def each(template, **fields):
     keys = list(fields)
     for values in itertools.product(*(fields[key] for key in keys)):
         yield template.format(**dict(zip(keys, values)))
@@ -82,55 +82,55 @@ def _each(template, **fields):
 
 def _english():
     yield "greeting", ["hi", "Hi there!", "hello", "Hey", "Good morning!", "good evening", "Hello, how are you?", "hey, what's up", "Hi, nice to meet you",
-                       "Greetings!", "yo", "Hello again", "Morning!", "Hiya, you there?", "hello hello", "Hi! Are you there?", *_each("Hi {n}!", n=NAMES), *_each("Hello, I am {n}.", n=NAMES)]
+                       "Greetings!", "yo", "Hello again", "Morning!", "Hiya, you there?", "hello hello", "Hi! Are you there?", *each("Hi {n}!", n=NAMES), *each("Hello, I am {n}.", n=NAMES)]
     yield "smalltalk", ["thanks", "Thank you so much!", "thanks, that helped", "ok great", "bye", "See you tomorrow", "good night", "You are funny", "lol", "cool",
                         "Who are you?", "What can you do?", "Tell me a joke", "Tell me something nice", "I'm bored", "How was your day?", "That's all for now",
                         "Can you help me?", "What's your name?", "Do you like music?", "Wish me luck for tomorrow", "Congratulate {} on the new job".format("Lena"), "yes please", "no, thank you", "Sing me a short birthday song"]
-    yield "classify", [*_each("Is this review positive or negative? \"{t}\"", t=TEXTS), *_each("Classify the message as complaint, question or praise: {t}", t=TEXTS),
-                       *_each("Label this ticket with one of billing, login, shipping, other.\nTicket: {t}", t=TEXTS), *_each("Spam or not spam? {t}", t=TEXTS),
-                       *_each("Which category fits best, sports, politics, business or science?\n{t}", t=TEXTS), *_each("What language is this sentence in: {t}", t=TEXTS),
-                       *_each("Does the following sentence contain a date? Answer yes or no. {t}", t=TEXTS), *_each("Rate the mood of this text from 1 to 5: {t}", t=TEXTS), *_each("Decide the sentiment (positive, neutral, negative) of: {t}", t=TEXTS),
-                       *_each("Is the writer pleased or annoyed? One word only.\n{t}", t=REVIEWS), *_each("Good or bad feedback? {t}", t=REVIEWS), *_each("Sentiment of this comment: {t}", t=REVIEWS),
-                       *_each("Tell me whether this opinion of a product is favourable. Answer yes or no: {t}", t=REVIEWS), *_each("Pick a label (praise, complaint, request) for: {t}", t=REVIEWS[:4] + TEXTS[:2])]
-    yield "translate", [*_each("Translate to {l}: {t}", l=LANGUAGES, t=TEXTS[:4]), *_each("How do you say 'good morning' in {l}?", l=LANGUAGES), *_each("Please put this into {l}: \"{t}\"", l=LANGUAGES[:5], t=TEXTS[3:]),
-                        *_each("What is the {l} word for bread?", l=LANGUAGES), *_each("translate this into english please: {t}", t=["¿dónde está la estación?", "je voudrais un café", "Wo ist der Bahnhof?", "どこですか", "спасибо большое"])]
-    yield "rewrite", [*_each("Rewrite this politely: {t}", t=TEXTS), *_each("Fix the grammar: {t}", t=TEXTS), *_each("Make this sentence shorter: {t}", t=TEXTS), *_each("Correct spelling and punctuation only.\n\n{t}", t=TEXTS),
-                      *_each("Say this in a friendlier tone: {t}", t=TEXTS), *_each("Rephrase in simple words: {t}", t=TEXTS), *_each("Turn this into passive voice: {t}", t=TEXTS), *_each("Put this in all capitals: {t}", t=TEXTS)]
-    yield "fact", [*_each("What is the capital of {c}?", c=COUNTRIES), *_each("What is {x}?", x=THINGS), *_each("Tell me {x}.", x=THINGS), *_each("Which continent is {c} in?", c=COUNTRIES), *_each("{c} capital", c=COUNTRIES),
-                   *_each("What language do people speak in {c}?", c=COUNTRIES), "Who painted the Mona Lisa?", "When did the second world war end?", "How many legs does a spider have?", "What colour do you get from blue and yellow?", "Who wrote Hamlet?",
+    yield "classify", [*each("Is this review positive or negative? \"{t}\"", t=TEXTS), *each("Classify the message as complaint, question or praise: {t}", t=TEXTS),
+                       *each("Label this ticket with one of billing, login, shipping, other.\nTicket: {t}", t=TEXTS), *each("Spam or not spam? {t}", t=TEXTS),
+                       *each("Which category fits best, sports, politics, business or science?\n{t}", t=TEXTS), *each("What language is this sentence in: {t}", t=TEXTS),
+                       *each("Does the following sentence contain a date? Answer yes or no. {t}", t=TEXTS), *each("Rate the mood of this text from 1 to 5: {t}", t=TEXTS), *each("Decide the sentiment (positive, neutral, negative) of: {t}", t=TEXTS),
+                       *each("Is the writer pleased or annoyed? One word only.\n{t}", t=REVIEWS), *each("Good or bad feedback? {t}", t=REVIEWS), *each("Sentiment of this comment: {t}", t=REVIEWS),
+                       *each("Tell me whether this opinion of a product is favourable. Answer yes or no: {t}", t=REVIEWS), *each("Pick a label (praise, complaint, request) for: {t}", t=REVIEWS[:4] + TEXTS[:2])]
+    yield "translate", [*each("Translate to {l}: {t}", l=LANGUAGES, t=TEXTS[:4]), *each("How do you say 'good morning' in {l}?", l=LANGUAGES), *each("Please put this into {l}: \"{t}\"", l=LANGUAGES[:5], t=TEXTS[3:]),
+                        *each("What is the {l} word for bread?", l=LANGUAGES), *each("translate this into english please: {t}", t=["¿dónde está la estación?", "je voudrais un café", "Wo ist der Bahnhof?", "どこですか", "спасибо большое"])]
+    yield "rewrite", [*each("Rewrite this politely: {t}", t=TEXTS), *each("Fix the grammar: {t}", t=TEXTS), *each("Make this sentence shorter: {t}", t=TEXTS), *each("Correct spelling and punctuation only.\n\n{t}", t=TEXTS),
+                      *each("Say this in a friendlier tone: {t}", t=TEXTS), *each("Rephrase in simple words: {t}", t=TEXTS), *each("Turn this into passive voice: {t}", t=TEXTS), *each("Put this in all capitals: {t}", t=TEXTS)]
+    yield "fact", [*each("What is the capital of {c}?", c=COUNTRIES), *each("What is {x}?", x=THINGS), *each("Tell me {x}.", x=THINGS), *each("Which continent is {c} in?", c=COUNTRIES), *each("{c} capital", c=COUNTRIES),
+                   *each("What language do people speak in {c}?", c=COUNTRIES), "Who painted the Mona Lisa?", "When did the second world war end?", "How many legs does a spider have?", "What colour do you get from blue and yellow?", "Who wrote Hamlet?",
                    "What does HTTP stand for?", "How many minutes are in three hours?", "In which year did people first land on the moon?", "What is the opposite of generous?", "What's a synonym for quick?", "Which ocean is the largest?", "Define photosynthesis in one sentence.", "What is DNA short for?", "Who invented the telephone?"]
-    yield "summary", [*_each("Summarise in one sentence: {a}. {b}", a=TEXTS, b=TEXTS[:3]), *_each("Give me a title for this text: {t}", t=TEXTS), *_each("TL;DR\n{t}", t=TEXTS), *_each("What is the main point here? {a} {b}", a=TEXTS, b=TEXTS[3:5])]
-    yield "extract", [*_each("List the days and times mentioned: {t}", t=TEXTS), *_each("Pull out every name from this text: {n} met {m} in {p}.", n=NAMES[:4], m=NAMES[4:], p=PLACES[:3]), *_each("Who is asking for something in this message? {t}", t=TEXTS), *_each("Return the city as JSON: {n} flew to {p} on Monday.", n=NAMES[:4], p=PLACES),
-                      *_each("Find the {w} in this note: {m}", w=["mail address", "phone number", "order number", "sender", "amount"], m=NOTES),
-                      *_each("What {w} does the text mention? {m}", w=["company", "place", "price", "deadline"], m=NOTES), *_each("Get the {w} from the message below.\n\n{m}", w=["customer's name", "date", "total"], m=NOTES),
-                      *_each("{m}\n\nGive only the {w}.", m=NOTES, w=["name", "number", "town"]), *_each("Fill this in from the text, as JSON with \"who\", \"where\" and \"when\": {m}", m=NOTES)]
-    yield "howto", [*_each("How do I {x}?", x=["boil an egg", "tie a tie", "clean a keyboard", "remove a coffee stain", "back up my phone", "make pancakes", "water a cactus", "restart my router", "write a cover letter", "learn to swim"]), "Give me three tips for sleeping better.", "Suggest a name for a cat.", "What should I cook with rice and eggs?", "Ideas for a birthday gift for my mother?", "Recommend a book for a long flight.", "What should I pack for a weekend in the mountains?"]
-    yield "light_writing", [*_each("Write a short email to {n} to say the meeting is on Friday.", n=NAMES), *_each("Write a haiku about {x}.", x=["rain", "autumn", "a sleeping cat", "the sea", "trains"]), *_each("Write two sentences that describe {p} for a postcard.", p=PLACES), *_each("Draft a thank-you note to {n}.", n=NAMES), *_each("Write a product description for {x} in 40 words.", x=["a blue mug", "wool socks", "a desk lamp"]), *_each("Write a slogan for {x}.", x=["a bakery", "a bike shop", "a library"])]
+    yield "summary", [*each("Summarise in one sentence: {a}. {b}", a=TEXTS, b=TEXTS[:3]), *each("Give me a title for this text: {t}", t=TEXTS), *each("TL;DR\n{t}", t=TEXTS), *each("What is the main point here? {a} {b}", a=TEXTS, b=TEXTS[3:5])]
+    yield "extract", [*each("List the days and times mentioned: {t}", t=TEXTS), *each("Pull out every name from this text: {n} met {m} in {p}.", n=NAMES[:4], m=NAMES[4:], p=PLACES[:3]), *each("Who is asking for something in this message? {t}", t=TEXTS), *each("Return the city as JSON: {n} flew to {p} on Monday.", n=NAMES[:4], p=PLACES),
+                      *each("Find the {w} in this note: {m}", w=["mail address", "phone number", "order number", "sender", "amount"], m=NOTES),
+                      *each("What {w} does the text mention? {m}", w=["company", "place", "price", "deadline"], m=NOTES), *each("Get the {w} from the message below.\n\n{m}", w=["customer's name", "date", "total"], m=NOTES),
+                      *each("{m}\n\nGive only the {w}.", m=NOTES, w=["name", "number", "town"]), *each("Fill this in from the text, as JSON with \"who\", \"where\" and \"when\": {m}", m=NOTES)]
+    yield "howto", [*each("How do I {x}?", x=["boil an egg", "tie a tie", "clean a keyboard", "remove a coffee stain", "back up my phone", "make pancakes", "water a cactus", "restart my router", "write a cover letter", "learn to swim"]), "Give me three tips for sleeping better.", "Suggest a name for a cat.", "What should I cook with rice and eggs?", "Ideas for a birthday gift for my mother?", "Recommend a book for a long flight.", "What should I pack for a weekend in the mountains?"]
+    yield "light_writing", [*each("Write a short email to {n} to say the meeting is on Friday.", n=NAMES), *each("Write a haiku about {x}.", x=["rain", "autumn", "a sleeping cat", "the sea", "trains"]), *each("Write two sentences that describe {p} for a postcard.", p=PLACES), *each("Draft a thank-you note to {n}.", n=NAMES), *each("Write a product description for {x} in 40 words.", x=["a blue mug", "wool socks", "a desk lamp"]), *each("Write a slogan for {x}.", x=["a bakery", "a bike shop", "a library"])]
     yield "light_code", [ask.format(code=f"```{tongue}\n{code}\n```") for ask, (tongue, code) in itertools.product(ASKS, SNIPPETS)]
-    yield "light_code", [*_each("Write a {l} function that {x}.", l=TONGUES[:4], x=["adds two numbers", "reverses a string", "checks whether a number is even", "returns the longest word in a list", "counts vowels"]), "How do I print hello world in Python?", "What does git pull do?", "regex for an email address", "How do I sort a list in JavaScript?", "SQL to count the rows of a table", "bash: list files larger than 10 MB"]
-    yield "sum", [*_each("What is {a} plus {b}?", a=[12, 45, 7, 130], b=[9, 30, 88]), *_each("{a} * {b} = ?", a=[6, 12, 15], b=[7, 11, 20]), *_each("{a} {o} {b} =", a=[8, 47, 350, 918], o=["+", "-", "/"], b=[4, 23, 175]), *_each("{a} {o} {b} {o} {c} =", a=[64, 512], o=["+", "-"], b=[17, 208], c=[9, 130]), *_each("{a}{o}{b}", a=[29, 640], o=["+", "-", "*", "/"], b=[5, 31]), *_each("Calculate {a} {o} {b}.", a=[72, 405], o=["+", "-", "*", "/"], b=[6, 18]), *[f"What is {a} divided by {b}?" for a, b in NUMBERS], *_each("What is {a} percent of {b}?", a=[10, 25, 50], b=[80, 200]), *_each("{n} has {a} apples and eats 2. How many are left?", n=NAMES[:4], a=[5, 9]), "Convert 5 km to miles", "How many seconds are in a day?"]
-    yield "steps", [*_each("{n} buys {a} crates with {b} bottles each, sells a third of the bottles at 2.40 and the rest at 1.90, after paying 35 for transport and 8% tax on the total. If each crate cost {c}, how much profit is left, and what price for the rest would double it?", n=NAMES[:5], a=[14, 26], b=[24], c=[18, 31]),
-                    *_each("A tank is filled by two pipes in {a} and {b} hours and emptied by a third in {c} hours. All three are opened, and after two hours the third is closed. How long until the tank is full? Show each step.", a=[6, 9], b=[8, 10], c=[12, 15]),
-                    *_each("A train leaves {p} at 08:15 at {v} km/h, another leaves a town {d} km away at 09:00 towards it at {w} km/h and stops ten minutes halfway. When and where do they meet?", p=PLACES[:4], v=[80, 95], d=[420], w=[110, 120]),
-                    *_each("In how many ways can {k} people from {c} couples sit around a round table so that no couple sits together? Explain the counting.", k=[8, 10], c=[4, 5]),
-                    *_each("Find all real x with x^3 - {a}x^2 + {b}x - {c} = 0 and say which of them also satisfy |x - 2| < {d}.", a=[6, 7], b=[11, 14], c=[6, 8], d=[1.5, 2]),
-                    *_each("A loan of {a} at {b}% yearly interest is paid back in equal monthly parts over {c} years. Work out the payment, the total interest, and how much earlier it ends when 100 more is paid each month.", a=[12000, 25000], b=[3.6, 5.1], c=[5, 10]),
-                    *_each("Two dice are rolled until the sum is {a} or {b}. What is the probability that {a} comes first, and what is the expected number of rolls?", a=[7, 5], b=[8, 9])]
-    yield "hard_code", [*_each("Implement {c} in {t} {l}.", c=CODE, t=TONGUES[:3], l=LIMITS[:3]), *_each("Write {c} in {t}, {l}, and explain its complexity.", c=CODE[:6], t=TONGUES[3:], l=LIMITS[3:5]),
-                        *_each("Write a {t} program for {x}: it must retry with backoff, keep at most {n} requests in flight, keep the order of results and stop cleanly on Ctrl-C. No external packages.", t=TONGUES[:4], x=TOPICS[:3], n=[8]),
-                        *_each("This {t} service deadlocks once a day under load. Two mutexes guard the account table and the audit log and are taken in different orders in three places. Redesign the locking and prove that it cannot deadlock.", t=TONGUES),
-                        *_each("Refactor a {t} module of 2,000 lines for {x} into testable parts without changing its public API; show the interfaces and a migration order.", t=TONGUES[:4], x=TOPICS[:3])]
-    yield "proof", [*_each("Prove that {c}.", c=CLAIMS), *_each("Give a rigorous proof that {c}, and say where each assumption is used.", c=CLAIMS), *_each("Sketch a proof that {c}.", c=CLAIMS), *_each("Show that {c}; then give a counterexample to the converse if it fails.", c=CLAIMS[:6]), *_each("Is it true that {c}? Prove it or refute it.", c=CLAIMS)]
-    yield "plan", [*_each("Plan a {d}-day trip to {p} for {n} people on a budget of {b} euros: one is vegetarian, one cannot walk far, museums close on Mondays, and we need to be back by six each evening. Give costs per day.", d=[4, 6], p=PLACES[:4], n=[3, 5], b=[1800]),
-                   *_each("We have {a} engineers and {w} weeks to move {x} to a new database without downtime. Two of them are away in week two, the data must stay consistent, and we need a way back at each step. Make a plan with risks.", a=[3, 5], w=[6, 10], x=TOPICS),
-                   *_each("Schedule {k} talks in {r} rooms over two days so that {n} and {m} never overlap, the keynote is first, and no speaker has two talks in a row. Explain the trade-offs.", k=[9, 14], r=[2, 3], n=NAMES[:2], m=NAMES[2:4]),
-                   *_each("Make a {w}-week training and meal plan for someone who works night shifts, has a bad knee, dislikes fish, has {h} hours a week and wants to run {d} km by the end. Adjust it when a week is missed.", w=[8, 12], h=[4, 6], d=[10, 21])]
-    yield "design", [*_each("Design a system for {x} that serves {n} users, survives the loss of a data centre and keeps personal data in the EU. Compare two architectures and choose one.", x=TOPICS, n=["20,000", "3 million"]),
-                     *_each("Compare optimistic and pessimistic locking for {x}: analyse failure cases, contention and recovery, then recommend one with reasons.", x=TOPICS),
-                     *_each("Our costs for {x} doubled in a quarter while traffic grew 20%. Work out the likely causes, how to tell them apart with data, and what to do first.", x=TOPICS)]
-    yield "puzzle", [*_each("{a}, {b} and {c} each own a different pet and live in different coloured houses. {a} does not own the dog, the owner of the cat lives beside the red house, and {c} lives in the green one. If the fish is not in the blue house, who owns what? Justify every step.", a=NAMES[:2], b=NAMES[2:4], c=NAMES[4:6]),
-                     *_each("You have {n} coins, one of which is lighter or heavier, and a balance. Find a strategy that always finds it in the fewest weighings and prove that fewer do not suffice.", n=[9, 12, 13]),
-                     *_each("Five pirates share {n} coins by vote, eldest proposes first, ties pass. What does the eldest offer, and how does it change when ties fail?", n=[100, 50])]
+    yield "light_code", [*each("Write a {l} function that {x}.", l=TONGUES[:4], x=["adds two numbers", "reverses a string", "checks whether a number is even", "returns the longest word in a list", "counts vowels"]), "How do I print hello world in Python?", "What does git pull do?", "regex for an email address", "How do I sort a list in JavaScript?", "SQL to count the rows of a table", "bash: list files larger than 10 MB"]
+    yield "sum", [*each("What is {a} plus {b}?", a=[12, 45, 7, 130], b=[9, 30, 88]), *each("{a} * {b} = ?", a=[6, 12, 15], b=[7, 11, 20]), *each("{a} {o} {b} =", a=[8, 47, 350, 918], o=["+", "-", "/"], b=[4, 23, 175]), *each("{a} {o} {b} {o} {c} =", a=[64, 512], o=["+", "-"], b=[17, 208], c=[9, 130]), *each("{a}{o}{b}", a=[29, 640], o=["+", "-", "*", "/"], b=[5, 31]), *each("Calculate {a} {o} {b}.", a=[72, 405], o=["+", "-", "*", "/"], b=[6, 18]), *[f"What is {a} divided by {b}?" for a, b in NUMBERS], *each("What is {a} percent of {b}?", a=[10, 25, 50], b=[80, 200]), *each("{n} has {a} apples and eats 2. How many are left?", n=NAMES[:4], a=[5, 9]), "Convert 5 km to miles", "How many seconds are in a day?"]
+    yield "steps", [*each("{n} buys {a} crates with {b} bottles each, sells a third of the bottles at 2.40 and the rest at 1.90, after paying 35 for transport and 8% tax on the total. If each crate cost {c}, how much profit is left, and what price for the rest would double it?", n=NAMES[:5], a=[14, 26], b=[24], c=[18, 31]),
+                    *each("A tank is filled by two pipes in {a} and {b} hours and emptied by a third in {c} hours. All three are opened, and after two hours the third is closed. How long until the tank is full? Show each step.", a=[6, 9], b=[8, 10], c=[12, 15]),
+                    *each("A train leaves {p} at 08:15 at {v} km/h, another leaves a town {d} km away at 09:00 towards it at {w} km/h and stops ten minutes halfway. When and where do they meet?", p=PLACES[:4], v=[80, 95], d=[420], w=[110, 120]),
+                    *each("In how many ways can {k} people from {c} couples sit around a round table so that no couple sits together? Explain the counting.", k=[8, 10], c=[4, 5]),
+                    *each("Find all real x with x^3 - {a}x^2 + {b}x - {c} = 0 and say which of them also satisfy |x - 2| < {d}.", a=[6, 7], b=[11, 14], c=[6, 8], d=[1.5, 2]),
+                    *each("A loan of {a} at {b}% yearly interest is paid back in equal monthly parts over {c} years. Work out the payment, the total interest, and how much earlier it ends when 100 more is paid each month.", a=[12000, 25000], b=[3.6, 5.1], c=[5, 10]),
+                    *each("Two dice are rolled until the sum is {a} or {b}. What is the probability that {a} comes first, and what is the expected number of rolls?", a=[7, 5], b=[8, 9])]
+    yield "hard_code", [*each("Implement {c} in {t} {l}.", c=CODE, t=TONGUES[:3], l=LIMITS[:3]), *each("Write {c} in {t}, {l}, and explain its complexity.", c=CODE[:6], t=TONGUES[3:], l=LIMITS[3:5]),
+                        *each("Write a {t} program for {x}: it must retry with backoff, keep at most {n} requests in flight, keep the order of results and stop cleanly on Ctrl-C. No external packages.", t=TONGUES[:4], x=TOPICS[:3], n=[8]),
+                        *each("This {t} service deadlocks once a day under load. Two mutexes guard the account table and the audit log and are taken in different orders in three places. Redesign the locking and prove that it cannot deadlock.", t=TONGUES),
+                        *each("Refactor a {t} module of 2,000 lines for {x} into testable parts without changing its public API; show the interfaces and a migration order.", t=TONGUES[:4], x=TOPICS[:3])]
+    yield "proof", [*each("Prove that {c}.", c=CLAIMS), *each("Give a rigorous proof that {c}, and say where each assumption is used.", c=CLAIMS), *each("Sketch a proof that {c}.", c=CLAIMS), *each("Show that {c}; then give a counterexample to the converse if it fails.", c=CLAIMS[:6]), *each("Is it true that {c}? Prove it or refute it.", c=CLAIMS)]
+    yield "plan", [*each("Plan a {d}-day trip to {p} for {n} people on a budget of {b} euros: one is vegetarian, one cannot walk far, museums close on Mondays, and we need to be back by six each evening. Give costs per day.", d=[4, 6], p=PLACES[:4], n=[3, 5], b=[1800]),
+                   *each("We have {a} engineers and {w} weeks to move {x} to a new database without downtime. Two of them are away in week two, the data must stay consistent, and we need a way back at each step. Make a plan with risks.", a=[3, 5], w=[6, 10], x=TOPICS),
+                   *each("Schedule {k} talks in {r} rooms over two days so that {n} and {m} never overlap, the keynote is first, and no speaker has two talks in a row. Explain the trade-offs.", k=[9, 14], r=[2, 3], n=NAMES[:2], m=NAMES[2:4]),
+                   *each("Make a {w}-week training and meal plan for someone who works night shifts, has a bad knee, dislikes fish, has {h} hours a week and wants to run {d} km by the end. Adjust it when a week is missed.", w=[8, 12], h=[4, 6], d=[10, 21])]
+    yield "design", [*each("Design a system for {x} that serves {n} users, survives the loss of a data centre and keeps personal data in the EU. Compare two architectures and choose one.", x=TOPICS, n=["20,000", "3 million"]),
+                     *each("Compare optimistic and pessimistic locking for {x}: analyse failure cases, contention and recovery, then recommend one with reasons.", x=TOPICS),
+                     *each("Our costs for {x} doubled in a quarter while traffic grew 20%. Work out the likely causes, how to tell them apart with data, and what to do first.", x=TOPICS)]
+    yield "puzzle", [*each("{a}, {b} and {c} each own a different pet and live in different coloured houses. {a} does not own the dog, the owner of the cat lives beside the red house, and {c} lives in the green one. If the fish is not in the blue house, who owns what? Justify every step.", a=NAMES[:2], b=NAMES[2:4], c=NAMES[4:6]),
+                     *each("You have {n} coins, one of which is lighter or heavier, and a balance. Find a strategy that always finds it in the fewest weighings and prove that fewer do not suffice.", n=[9, 12, 13]),
+                     *each("Five pirates share {n} coins by vote, eldest proposes first, ties pass. What does the eldest offer, and how does it change when ties fail?", n=[100, 50])]
     yield "expert", EXPERT
 
 
@@ -153,13 +153,17 @@ OTHER = {
 }
 
 
-def rows():
-    """Every request as a training row."""
-    groups = list(_english()) + [(kind, texts) for kinds in OTHER.values() for kind, texts in kinds.items()]
+def labelled(groups, kinds):
+    """Every request of the groups as a training row."""
     for kind, prompts in groups:
-        domain, small, large, median, high = KINDS[kind]
+        domain, small, large, median, high = kinds[kind]
         for prompt in dict.fromkeys(prompts):
             yield {"prompt": prompt, "source": f"everyday/{kind}", "domain": domain, "p_small": small, "p_large": large, "tokens": (median, high)}
+
+
+def rows():
+    """Every request as a training row."""
+    return labelled([*_english(), *((kind, texts) for kinds in OTHER.values() for kind, texts in kinds.items())], KINDS)
 
 
 if __name__ == "__main__":
