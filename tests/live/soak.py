@@ -32,9 +32,9 @@ SLOTS, CONTEXT = 4, 2048
 #: Words of the longest prompt.
 LONGEST = 1000
 CLIENTS = 8
-#: Before the load: more tasks than the router remembers scores of, and as many receipts as memory grows for (it is level from
-#: about 10,000 on, over 260,000 requests within 0.2 %).
-DECISIONS, RECEIPTS = 6000, 12_000
+#: Before the load: more tasks than the router remembers scores of, and more receipts than SQLite caches pages of (8 MB for the
+#: ledger's writer, 1.5 KB a receipt; memory is level from there on). Takes a quarter of an hour.
+DECISIONS, RECEIPTS = 6000, 6500
 ENGINES = {"moe": "smollm2-135m-moe", "dense": "smollm2-135m"}
 WORDS = "river stone market winter garden signal copper bridge letter window silver forest engine paper island candle".split()
 SHARED = " ".join(random.Random(7).choices(WORDS, k=600))
