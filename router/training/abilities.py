@@ -17,6 +17,8 @@ SLOPE_BEYOND, DOMAIN_DEVIATION = 1.0, 0.3
 LEAST, LEAST_IN_DOMAIN = 400, 150
 # RouterBench's other models are of 2023, and its graders took some of them for wrong by their form.
 SKIPPED = "RouterBench/"
+# Other names of a model that is listed.
+TWICE = ("llama-3.1-405b-inst", "llama-3.1-405b-inst-fp8")
 FIXED = {sources.MIXTRAL: 0.0, sources.GPT4: 1.0}
 BENCHMARK, SCORES = "MMLU-Pro", np.arange(0.06, 0.96, 0.02)
 RANGE, ROUNDS = (-5.0, 3.0), 12
@@ -62,7 +64,7 @@ def fit(outcomes):
     of_model = {name: np.flatnonzero(outcomes.model == name) for name in np.unique(outcomes.model)}
     of_source = {name: np.flatnonzero(outcomes.source == name) for name in np.unique(outcomes.source)}
     for _ in range(ROUNDS):
-        abilities = {name: FIXED.get(name) if name in FIXED else outcomes.ability(at) for name, at in of_model.items()}
+        abilities = {name: FIXED[name] if name in FIXED else outcomes.ability(at) for name, at in of_model.items()}
         each = np.array([abilities[name] for name in outcomes.model])
         shifts = {}
         for name, at in of_source.items():
@@ -79,7 +81,7 @@ def table(data, made):
     models = {}
     for name, general in abilities.items():
         at = np.flatnonzero(outcomes.model == name)
-        skipped = all(source.startswith(SKIPPED) for source in np.unique(outcomes.source[at])) or "-inst-" in f"{name}-"
+        skipped = all(source.startswith(SKIPPED) for source in np.unique(outcomes.source[at])) or name in TWICE
         if name not in FIXED and (len(at) < LEAST or skipped):
             continue
         own = {"general": general}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tollgate_policies::diagnostic::suggest;
+use tollgate_policies::diagnostic::{nearest, suggest};
 use tollgate_policies::document::Kind;
 use tollgate_policies::{Price, Table};
 use tollgate_router::{
@@ -152,9 +152,9 @@ fn ability_of(table: &Table<'_>) -> Option<Ability> {
     let name = table.opt_string("ability")?;
     let known = known_ability(&name);
     if known.is_none() {
-        let near = suggest(&name, known_abilities().keys().map(String::as_str));
-        let list = "`tollgate models abilities` lists the models whose abilities are known";
-        let help = near.map_or(list.to_owned(), |near| format!("{near} {list}"));
+        let near = nearest(&name, known_abilities().keys().map(String::as_str));
+        let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        let help = format!("{near}`tollgate models abilities` lists the models whose abilities are known");
         table.problem("ability", format!("the ability of {name:?} is not known"), Some(help));
     }
     known
