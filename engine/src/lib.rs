@@ -11,6 +11,7 @@ pub mod error;
 pub mod fuzzing;
 pub mod loading;
 pub mod models;
+pub mod request_body;
 pub mod slot_save;
 pub mod stats;
 pub mod supervisor;

@@ -16,13 +16,14 @@ mod tokens;
 
 use crate::grammar::Grammars;
 use crate::llama::{LoadedAdapter, Model};
+use crate::request_body::{ReadError, RequestBody};
 use crate::scheduler::{Event, Order, Scheduler, Usage};
 use crate::template::ChatTemplate;
 use answer::{Heading, Kind};
 use bytes::Bytes;
 use choice::Choice;
 use error::ApiError;
-use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -72,6 +73,9 @@ impl Server {
 
     /// Answers one request, whatever it is.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let body = RequestBody::new(&parts, body);
+        let request = Request::from_parts(parts, body);
         let path = request.uri().path().to_owned();
         // The version is OpenAI's; llama-server answers without it too.
         let short = path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(&path);
@@ -98,14 +102,18 @@ impl Server {
         self.service.get().cloned().ok_or_else(ApiError::loading)
     }
 
-    async fn tell(&self, request: Request<Incoming>, question: Question) -> Result<Response<Body>, ApiError> {
+    async fn tell(
+        &self,
+        request: Request<RequestBody>,
+        question: Question,
+    ) -> Result<Response<Body>, ApiError> {
         let service = self.ready()?;
         let body = read(request).await?;
         let told = tokio::task::spawn_blocking(move || service.tell(question, &body)).await;
         told.map_err(|error| ApiError::internal(error.to_string()))?.map(|told| json_answer(&told))
     }
 
-    async fn complete(&self, request: Request<Incoming>, kind: Kind) -> Result<Response<Body>, ApiError> {
+    async fn complete(&self, request: Request<RequestBody>, kind: Kind) -> Result<Response<Body>, ApiError> {
         let service = self.ready()?;
         service.must_write()?;
         let order = order::of(request.headers());
@@ -191,14 +199,10 @@ impl Service {
     }
 }
 
-async fn read(request: Request<Incoming>) -> Result<Bytes, ApiError> {
-    let body = Limited::new(request.into_body(), BODY_LIMIT).collect().await;
-    body.map(|body| body.to_bytes()).map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            ApiError::too_large(BODY_LIMIT)
-        } else {
-            ApiError::cut_short(&error.to_string())
-        }
+async fn read(request: Request<RequestBody>) -> Result<Bytes, ApiError> {
+    request.into_body().read(BODY_LIMIT).await.map_err(|error| match error {
+        ReadError::TooLarge => ApiError::too_large(BODY_LIMIT),
+        ReadError::Broken(error) => ApiError::cut_short(&error.to_string()),
     })
 }
 

@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::Method;
 use http::request::Parts;
 use hyper::body::Incoming;
+use tollgate_engine::request_body::{ReadError, RequestBody};
 
 use crate::keys::KeyRecord;
 use crate::layer::admit::Seat;
 use crate::ledger::now_ms;
 use crate::operation::Operation;
+use crate::wire::error::Fault;
 
 /// A request and what is known of it before its body is read.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ pub struct Call {
     /// Method, path, headers.
     pub parts: Parts,
     /// The body, unread.
-    pub body: Incoming,
+    pub body: RequestBody,
     /// The key it came with, once authenticated.
     pub key: Option<Arc<KeyRecord>>,
     /// Its place among the requests being served, once admitted.
@@ -73,13 +76,24 @@ impl Call {
             id: request_id(at_ms),
             began: Instant::now(),
             at_ms,
+            body: RequestBody::new(&parts, body),
             parts,
-            body,
             key: None,
             seat: None,
             deadline: None,
             fate: Arc::default(),
         }
+    }
+
+    /// The whole body, once.
+    ///
+    /// # Errors
+    /// [`Fault::TooLarge`] if it is larger than `limit` bytes; [`Fault::Unread`] if the client breaks off.
+    pub async fn read(&mut self, limit: usize) -> Result<Bytes, Fault> {
+        self.body.read(limit).await.map_err(|error| match error {
+            ReadError::TooLarge => Fault::TooLarge { limit },
+            ReadError::Broken(error) => Fault::Unread(error),
+        })
     }
 
     /// A header's text; `None` if it is absent or not visible ASCII.

@@ -18,7 +18,7 @@ use crate::request::{Ask, Body};
 use crate::reserve::Reserved;
 use crate::wire::error::Fault;
 use crate::wire::openai::Chat;
-use crate::{decision, dispatch, escalate, headers, intake, reply, reserve};
+use crate::{decision, dispatch, escalate, headers, reply, reserve};
 
 /// Answers a request for a chat completion or for vectors.
 ///
@@ -26,7 +26,7 @@ use crate::{decision, dispatch, escalate, headers, intake, reply, reserve};
 /// [`Fault`]: the caller's mistake, a budget without room, or no engine that answers.
 pub async fn complete(app: Arc<App>, mut call: Call) -> Result<Response<Body>, Fault> {
     headers::check(&call.parts.headers)?;
-    let body = intake::read(&mut call.body, app.limits.body_bytes).await?;
+    let body = call.read(app.limits.body_bytes).await?;
     let chat = call.operation().read(&body)?;
     let ask = Ask::read(&app, &call, &chat)?;
     let plan = Plan::new(&app, &ask, &chat, call.time_left()).exploring(call.draw());
@@ -62,7 +62,7 @@ pub async fn complete(app: Arc<App>, mut call: Call) -> Result<Response<Body>, F
 /// As [`complete`], as far as it gets.
 pub async fn decide(app: Arc<App>, mut call: Call) -> Result<Response<Body>, Fault> {
     headers::check(&call.parts.headers)?;
-    let body = intake::read(&mut call.body, app.limits.body_bytes).await?;
+    let body = call.read(app.limits.body_bytes).await?;
     let chat = Chat::parse(&body)?;
     let ask = Ask::read(&app, &call, &chat)?;
     let plan = Plan::new(&app, &ask, &chat, call.time_left());

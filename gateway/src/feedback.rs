@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::call::Call;
-use crate::intake;
 use crate::ledger::{Judged, LedgerError, Reader, Receipt, ReceiptStatus, Source, now_ms};
 use crate::request::Body;
 use crate::route::json;
@@ -38,7 +37,7 @@ struct Noted<'a> {
 /// # Errors
 /// [`Fault::Invalid`] naming the field; [`Fault::UnknownRequest`]; [`Fault::Ledger`].
 pub async fn feedback(app: Arc<App>, mut call: Call) -> Result<Response<Body>, Fault> {
-    let body = intake::read(&mut call.body, LONGEST).await?;
+    let body = call.read(LONGEST).await?;
     let Verdict { request_id, good } = read(&body)?;
     let receipt = receipt(&app, &call, request_id).await?;
     // Of an answer by a model that was not chosen nobody knows how probable it was.

@@ -17,7 +17,6 @@ pub mod draft;
 pub mod escalate;
 pub mod feedback;
 pub(crate) mod headers;
-pub mod intake;
 pub(crate) mod lanes;
 pub mod layer;
 pub mod operation;

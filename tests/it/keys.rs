@@ -10,7 +10,8 @@ pub(crate) async fn accepted(client: &Client) -> Reply {
     until_status(client, 200).await
 }
 
-async fn until_status(client: &Client, status: u16) -> Reply {
+/// Chats until the answer has this status.
+pub(crate) async fn until_status(client: &Client, status: u16) -> Reply {
     within("the gateway to notice the change of keys", async {
         loop {
             let reply = client.chat(&ask("small")).await;

@@ -4,10 +4,10 @@ use super::error::ApiError;
 use super::request::{EmbeddingRequest, Prompt};
 use super::{Body, Server, Service, answered, order, read, stopped};
 use crate::llama::Token;
+use crate::request_body::RequestBody;
 use crate::scheduler::{EmbedJob, Embedded};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyper::body::Incoming;
 use hyper::{Request, Response};
 use serde::Serialize;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ struct UsageBody {
 
 impl Server {
     /// Answers a request for vectors.
-    pub(super) async fn embed(&self, request: Request<Incoming>) -> Result<Response<Body>, ApiError> {
+    pub(super) async fn embed(&self, request: Request<RequestBody>) -> Result<Response<Body>, ApiError> {
         let service = self.ready()?;
         let order = order::of(request.headers());
         let body = read(request).await?;
