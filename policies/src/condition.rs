@@ -15,7 +15,7 @@ use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue};
 use cel::common::types::CelString;
 use cel::{Context, Env, Value};
 
-pub use facts::{FACTS, Fact, FactKind, Facts};
+pub use facts::{DOMAINS, FACTS, Fact, FactKind, Facts};
 pub(crate) use position::offset_in_source;
 
 /// The standard functions, shared by all conditions.

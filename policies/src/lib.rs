@@ -17,7 +17,7 @@ pub use budget::{
     AccountId, AccountState, BudgetSpec, Budgets, Elsewhere, Hold, KeptPace, OnExhausted, Pace, Quiet,
     Refusal, RefusalKind, Remaining, RunLeft, Scope, Shape, Spender, Subject, Want, Window,
 };
-pub use condition::{Condition, ConditionError, FACTS, Fact, FactKind, Facts};
+pub use condition::{Condition, ConditionError, DOMAINS, FACTS, Fact, FactKind, Facts};
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use document::{Document, Table};
 pub use money::{ParseUsdError, Usd};

@@ -13,6 +13,8 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use serde::Serialize;
 
+pub use tollgate_policies::DOMAINS;
+
 use crate::calibrate::{
     Calibration, CalibrationError, Example, FitError, Inputs, InputsView, Label, Report, VALUES, fit,
 };
@@ -23,10 +25,6 @@ use crate::links::Said;
 use crate::memo::Memo;
 use crate::quality::QualityTable;
 use crate::task::Task;
-
-/// What a prompt can be about, in the order of the graph's output.
-pub const DOMAINS: [&str; 8] =
-    ["chat", "classification", "code", "knowledge", "math", "reading", "reasoning", "writing"];
 
 /// Predicted length of the answer, in tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

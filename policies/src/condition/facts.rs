@@ -11,7 +11,7 @@ use cel::context::VariableResolver;
 /// The facts of one request. Borrowed from it; conditions know them by the same names.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// The classifier's domain, such as `math` or `code`.
+    /// The classifier's domain, one of [`DOMAINS`].
     pub domain: &'a str,
     /// 0 = any model will do, 1 = needs the larger one.
     pub difficulty: f64,
@@ -78,6 +78,10 @@ pub struct Fact {
     /// Its type.
     pub kind: FactKind,
 }
+
+/// What the classifier says a request is about: what `domain` may be, in the order of the classifier's output.
+pub const DOMAINS: [&str; 8] =
+    ["chat", "classification", "code", "knowledge", "math", "reading", "reasoning", "writing"];
 
 const fn fact(name: &'static str, kind: FactKind) -> Fact {
     Fact { name, kind }

@@ -57,6 +57,15 @@ fn facts_are_read_by_their_names() {
 }
 
 #[test]
+fn a_domain_that_there_is_none_of_is_a_flaw() {
+    assert_eq!(
+        flaws(r#"domain in ["math", "science"] || "maths" != domain"#),
+        [(7, r#"`domain` is never "science""#.to_owned()), (41, r#"`domain` is never "maths""#.to_owned())]
+    );
+    assert!(holds(r#"!(domain == "code") && ["x"].exists(domain, domain == "x")"#), "another name hides it");
+}
+
+#[test]
 fn a_missing_tag_is_empty_text() {
     for source in [
         r#"tags.region == "eu""#,

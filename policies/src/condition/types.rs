@@ -6,7 +6,7 @@
 
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue, SourceInfo};
 
-use crate::condition::{FACTS, FactKind, Flaw, Place};
+use crate::condition::{DOMAINS, FACTS, FactKind, Flaw, Place};
 use crate::diagnostic::{nearest, suggest};
 
 /// Functions conditions may call, and the macros that are called alike.
@@ -206,15 +206,41 @@ impl<'s> Check<'s> {
                 self.all_bool("? :", std::slice::from_ref(question));
                 if yes == no { yes.clone() } else { Type::Any }
             }
-            ("_==_" | "_!=_", [left, right]) => self.comparison(left, right, true),
+            ("_==_" | "_!=_", [left, right]) => {
+                self.domains(&call.args);
+                self.comparison(left, right, true)
+            }
             ("_<_" | "_<=_" | "_>_" | "_>=_", [left, right]) => self.comparison(left, right, false),
-            ("@in", [needle, hay]) => self.membership(needle, hay),
+            ("@in", [needle, hay]) => {
+                self.domains(&call.args);
+                self.membership(needle, hay)
+            }
             ("_[_]", [from, index]) => self.index(from, index),
             ("-_", [number]) => self.arithmetic("-", number, number),
             ("_+_" | "_-_" | "_*_" | "_/_" | "_%_", [left, right]) => {
                 self.arithmetic(&call.func_name[1..2], left, right)
             }
             (name, _) => self.function(name, call.target.is_some(), &types),
+        }
+    }
+
+    /// Finds texts that `domain` is compared to and never is.
+    fn domains(&mut self, args: &'s [IdedExpr]) {
+        let is_domain = |arg: &IdedExpr| matches!(&arg.expr, Expr::Ident(name) if name == "domain");
+        if self.locals.iter().any(|(local, _)| *local == "domain") || !args.iter().any(is_domain) {
+            return;
+        }
+        let texts = args.iter().flat_map(|arg| match &arg.expr {
+            Expr::List(list) => list.elements.as_slice(),
+            _ => std::slice::from_ref(arg),
+        });
+        for text in texts {
+            if let Expr::Literal(LiteralValue::String(text)) = &text.expr
+                && !DOMAINS.contains(&text.inner())
+            {
+                let help = suggest(text.inner(), DOMAINS);
+                self.flaw(format!("`domain` is never \"{}\"", text.inner()), help);
+            }
         }
     }
 
