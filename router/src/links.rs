@@ -48,6 +48,14 @@ impl Heads {
         Some(())
     }
 
+    /// How likely the task is of one of the domains at these places.
+    fn likely(&self, places: &[usize]) -> f32 {
+        let highest = self.domains.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let weight = |logit: &f32| (logit - highest).exp();
+        let some: f32 = places.iter().filter_map(|place| self.domains.get(*place)).map(weight).sum();
+        share(some / self.domains.iter().map(weight).sum::<f32>())
+    }
+
     /// Place of the likeliest domain.
     fn domain(&self) -> usize {
         let likeliest = self.domains.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
@@ -106,7 +114,8 @@ struct Difficulty {
     bends: Vec<Bend>,
 }
 
-/// `share · softplus(sharp·(x − from)) / sharp`: nothing below `from`, a line of slope `share` above it.
+/// `share · softplus(sharp·(x − from)) / sharp`: nothing below `from`, a line of slope `share` above it. Where it names
+/// domains, it counts as far as the task is likely to be of one of them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Bend {
@@ -114,6 +123,8 @@ struct Bend {
     sharp: f32,
     from: f32,
     share: f32,
+    /// Places of domains.
+    domains: Option<Vec<usize>>,
 }
 
 /// What a bend looks at.
@@ -173,7 +184,8 @@ impl Difficulty {
                 Number::Gap => gap,
                 Number::Length => length,
             };
-            bend.share * softplus(bend.sharp * (number - bend.from)) / bend.sharp
+            let likely = bend.domains.as_ref().map_or(1.0, |places| heads.likely(places));
+            likely * bend.share * softplus(bend.sharp * (number - bend.from)) / bend.sharp
         };
         self.bias + self.gap * gap + self.rank * heads.rank + self.bends.iter().map(bend).sum::<f32>()
     }
@@ -201,7 +213,7 @@ mod tests {
         let links = r#"{"platt": {"small": [1, 0], "large": [1, 0]}, "far": 9, "unknown": 0.25,
             "difficulty": {"bias": -1, "gap": 4, "rank": 0.5, "bends": [
                 {"of": "easiness", "sharp": 3, "from": 1.5, "share": -1},
-                {"of": "length", "sharp": 2, "from": 3, "share": 1}]}}"#;
+                {"of": "length", "sharp": 2, "from": 3, "share": 1, "domains": [0, 2]}]}}"#;
         serde_json::from_str(links).unwrap()
     }
 
@@ -227,7 +239,8 @@ mod tests {
         let large = 1.0 / (1.0 + (-(0.5f32.exp() + 1.0).ln()).exp());
         assert!((said.p_small - 0.5).abs() < 1e-6 && (said.p_large - large).abs() < 1e-6, "{said:?}");
         assert_eq!((said.p50, said.p90), (20, 148));
-        let bends = -((-4.5f32).exp() + 1.0).ln() / 3.0 + ((-6.0f32).exp() + 1.0).ln() / 2.0;
+        let likely = (0.1f32.exp() + 0.3f32.exp()) / (0.1f32.exp() + 0.9f32.exp() + 0.3f32.exp());
+        let bends = -((-4.5f32).exp() + 1.0).ln() / 3.0 + likely * ((-6.0f32).exp() + 1.0).ln() / 2.0;
         let logit = -1.0 + 4.0 * (large - 0.5) + 0.5 * 0.2 + bends;
         assert!((said.difficulty - 1.0 / (1.0 + (-logit).exp())).abs() < 1e-6, "{said:?}");
         assert!(said.familiar);

@@ -2,7 +2,8 @@
 
 Takes train.py's arguments, after a run of it.  A group is a source with outcomes, left
 out of training with its kin, judged over the pairs of its models that one would route between; three are sets whose
-outcomes are not here but for which it is published what the word count alone recovers; one is the everyday requests.
+outcomes are not here but for which it is published what the word count alone recovers; three are requests of which it was judged how
+hard they are: the everyday ones, the plain ones, and of these the pairs whose harder one is not the longer.
 A mix's regret in a group is what the best mix tried recovers there beyond it.
 """
 import argparse
@@ -29,6 +30,8 @@ PUBLISHED = {"MMLU": (0.588, ["LLMRouter/mmlu", "LLMRouter/arc_challenge", "Rout
 # Of the weights in train.py, where `length` is what rank and length's share make together.
 GRID = {"from": [8, 12, 16, 20, 30], "length": [0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0], "heads": [0.0, 0.5, 1.0, 1.75, 3.5], "bends": [0.33, 0.67, 1.0, 1.5, 2.0]}
 LEAST, PAIRS = 300, 12
+# What order among judged requests counts for, beside areas of outcomes, which noise keeps near one half.
+REQUESTS = 0.5
 
 
 class Parts:
@@ -41,8 +44,8 @@ class Parts:
         bend = lambda x, part: np.logaddexp(0, part["sharp"] * (x - part["from"])) * part["share"] / part["sharp"]
         self.gap = weights["gap"] * (large - small)
         self.bends = bend(made.out[:, nets.EASINESS], weights["easy"]) + bend(large - small, weights["wide"])
-        self.heads = weights["rank"] * (made.score - rank.length(made.words, length))
-        self.length = {start: weights["rank"] * rank.length(made.words, length | {"from": start}) for start in GRID["from"]}
+        self.heads = weights["rank"] * made.heads
+        self.length = {start: weights["rank"] * rank.length(made.words, made.likely, length | {"from": start}) for start in GRID["from"]}
 
     def mix(self, start, length, heads, bends):
         return self.gap + bends * self.bends + heads * self.heads + length * self.length[start]
@@ -82,16 +85,26 @@ def told(data, folder):
     return {source: group for source, group in groups.items() if group[1]}
 
 
-def recovered(told_groups, published, everyday, mix):
+def judged(out, data, prefix, hard, easy):
+    """(parts, pairs in order if the first is above the second, pairs of these whose harder one is not longer) of judged requests."""
+    at = np.flatnonzero(np.char.startswith(data.source, prefix))
+    small = np.array([data.rows[i]["soft"][0] for i in at])
+    above = np.ix_(np.flatnonzero(small <= hard), np.flatnonzero(small >= easy))
+    parts = Parts(data, out.at(at))
+    return parts, above, parts.words[above[0]] <= parts.words[above[1]]
+
+
+def recovered(told_groups, published, requests, mix):
     """What a mix recovers in every group."""
-    parts, hard, easy = everyday
     found = [np.mean([evaluate.apgr(group.mix(*mix), weak, strong) for weak, strong in two]) for group, two in told_groups.values()]
     for apgr, group in published.values():
         alike = np.corrcoef(rankdata(group.mix(*mix)), rankdata(group.words))[0, 1]
         found.append(0.5 + (apgr - 0.5) * alike)  # as if all that is not length were noise there
-    score = parts.mix(*mix)
-    above = (score[hard][:, None] > score[easy]).mean()
-    return [*found, 0.5 + (above - 0.5) * easy.sum() / (easy.sum() + hard.sum())]
+    for (parts, (hard, easy), no_longer), short in requests:
+        score = parts.mix(*mix)
+        # As an area recovered: what is in order, between random and all.
+        found.append(0.5 + ((score[hard] > score[easy])[no_longer if short else ...].mean() - 0.5) * REQUESTS)
+    return found
 
 
 def main():
@@ -106,15 +119,14 @@ def main():
     groups = told(data, args.data)
     some = lambda names: np.concatenate([np.flatnonzero(data.source == name)[:400] for name in names])
     published = {name: (apgr, Parts(data, out.at(some(names)))) for name, (apgr, names) in PUBLISHED.items()}
-    at = np.flatnonzero(np.char.startswith(data.source, "everyday"))
-    small = np.array([data.rows[i]["soft"][0] for i in at])
-    everyday = (Parts(data, out.at(at)), small <= 0.5, small >= 0.88)
+    everyday, plain = judged(out, data, "everyday/", 0.5, 0.88), judged(out, data, "plain/", 0.5, 0.8)
+    requests = [(everyday, False), (plain, False), (plain, True)]
     mixes = list(itertools.product(*GRID.values()))
-    table = np.array([recovered(groups, published, everyday, mix) for mix in mixes])
+    table = np.array([recovered(groups, published, requests, mix) for mix in mixes])
     regret = table.max(0) - table
     np.set_printoptions(linewidth=250)
     # The last of the told groups, AlpacaEval, tells of preferences and is kept out of their mean.
-    print(" ".join([*groups, *published, "everyday"]))
+    print(" ".join([*groups, *published, "everyday", "plain", "plain, harder not longer"]))
     now = (train.CONFIG["rank"]["length"]["from"], 1.0, 1.0, 1.0)
     for i in [*np.argsort(regret.max(1))[:10], mixes.index(now)]:
         print(json.dumps(dict(zip(GRID, mixes[i]))), f"worst {regret[i].max():.4f} mean {regret[i].mean():.4f} told {table[i, :len(groups) - 1].mean():.4f}", table[i].round(3))

@@ -60,6 +60,14 @@ def soft_label(row, weights):
     return (0.5, 0.5), 0.0
 
 
+def domain_weight(rows, domain, weight, count, config):
+    """What a row counts for the domain: plain requests more than benchmarks, which have words of their own, and rare domains more."""
+    known = weight * np.array([row["domain"] is not None for row in rows])
+    known = known * np.where([row["source"].startswith("plain/") for row in rows], config["plain"], 1.0)
+    share = np.bincount(domain, known, minlength=count) / known.sum() * count
+    return (known * (share ** -config["balance"])[domain]).astype(np.float32)
+
+
 def targets(rows, domains, config):
     """Everything the loss needs, as arrays, and the models' names."""
     weight = balance(rows, config["balance"])
@@ -76,6 +84,8 @@ def targets(rows, domains, config):
     soft = [soft_label(row, config["soft"]) for row in rows]
     array = lambda values: np.array(list(values), np.float32)
     has = lambda key: array(w * bool(row[key]) for row, w in zip(rows, weight))
+    # A row of unknown domain teaches none: it counts as any, with no weight.
+    domain = np.array([domains.index(row["domain"] or domains[0]) for row in rows])
     return {
         "row_weight": weight,
         "obs_start": np.array(start), "obs_flat": (np.array([f[0] for f in flat]), array(f[1] for f in flat), array(f[2] for f in flat)),
@@ -83,7 +93,6 @@ def targets(rows, domains, config):
         "length": (np.log(array(row["tokens"][0] for row in rows)), np.log(array(row["tokens"][1] for row in rows)), weight),
         "steps": (array(((row["steps"] or 3) - 3.5) / 1.6 for row in rows), has("steps")),
         "level": (array(((row["level"] or 3) - 3.2) / 1.3 for row in rows), has("level")),
-        # A row of unknown domain teaches none: it counts as any, with no weight.
-        "domain": np.array([domains.index(row["domain"] or domains[0]) for row in rows]),
-        "domain_weight": array(w * (row["domain"] is not None) for row, w in zip(rows, weight)),
+        "domain": domain,
+        "domain_weight": domain_weight(rows, domain, weight, len(domains), config["domain"]),
     }, models

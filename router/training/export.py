@@ -86,17 +86,17 @@ def build(net, data, shape, facts, path):
 def metadata(data, shape, quality):
     """What the gateway needs to know of the graph."""
     spec = data.spec
-    links = {"platt": data.platt, "difficulty": difficulty(data.config), "far": shape["far"], "unknown": shape["unknown"]}
+    links = {"platt": data.platt, "difficulty": difficulty(data.config, data.domains), "far": shape["far"], "unknown": shape["unknown"]}
     return {"features": spec["features"], "dense": spec["dense"], "domains": spec["domains"], "quality": json.dumps(quality), "links": json.dumps(links)}
 
 
-def difficulty(config):
+def difficulty(config, domains):
     """The logit of difficulty, as in Predicted.difficulty: bends of single numbers, and the rank head."""
     weights, length = config["difficulty"], config["rank"]["length"]
-    rank = weights["rank"]
+    rank, problems = weights["rank"], [domains.index(name) for name in length["domains"]]
     bends = [{"of": "easiness", **weights["easy"]}, {"of": "gap", **weights["wide"]},
-             {"of": "length", "sharp": 2.0, "from": np.log(length["from"]), "share": rank * length["share"]},
-             {"of": "length", "sharp": 4.0, "from": np.log(length["until"]), "share": -rank * length["share"] * length["fall"]}]
+             {"of": "length", "sharp": 2.0, "from": np.log(length["from"]), "share": rank * length["share"], "domains": problems},
+             {"of": "length", "sharp": 4.0, "from": np.log(length["until"]), "share": -rank * length["share"] * length["fall"], "domains": problems}]
     return {"bias": weights["bias"], "gap": weights["gap"], "rank": rank, "bends": bends}
 
 

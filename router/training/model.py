@@ -37,13 +37,16 @@ class Data:
 
     def predict(self, net, bag, raw):
         inputs = self.inputs(bag, raw)
-        return Predicted(net.outputs(bag, inputs), self.score(net, inputs, raw), raw)
+        return self.predicted(net.outputs(bag, inputs), inputs @ net.rank, raw)
+
+    def predicted(self, out, heads, raw):
+        return Predicted(out, heads, raw, [self.domains.index(name) for name in self.config["rank"]["length"]["domains"]], self.config["rank"]["length"])
 
     def fit(self, rows, seed=0):
         config = self.config
         # Only n-grams of the training rows count, so that what is left out stays unseen.
         _, kept = dataset.prune(self.bag[rows], config["least"])
-        net = nets.Net(self.bag.shape[1], self.dense.shape[1], len(self.domains), len(self.models), {0: 0.0, 1: 1.0}, config["size"], config["hidden"], config["seed"] + seed)
+        net = nets.Net(self.bag.shape[1], self.dense.shape[1], len(self.domains), len(self.models), {0: 0.0, 1: 1.0}, config["columns"], config["units"], config["seed"] + seed)
         net.p["table"][~kept] = 0
         bag = self.bag.copy()
         bag.data *= kept[bag.indices]
@@ -59,20 +62,19 @@ class Data:
         is_meaning = np.arange(self.dense.shape[1]) >= self.raw.shape[1]
         return rank.fit(self.dense, is_meaning, self.source, self.balance, self.heads, used, self.config["rank"])
 
-    def score(self, net, inputs, raw):
-        """The ranking score: heads and length."""
-        return inputs @ net.rank + rank.length(raw[:, WORDS], self.config["rank"]["length"])
-
 
 class Predicted:
-    """What a model says about some rows: the network's outputs, the ranking score, the raw counts."""
+    """What a model says about some rows: the network's outputs, the ranking score of heads and length, the count of words."""
 
-    def __init__(self, out, score, raw):
-        self.out, self.score, self.words = out, score, raw[:, WORDS]
+    def __init__(self, out, heads, raw, problems, length):
+        likely = np.exp(out[:, nets.DOMAIN:] - out[:, nets.DOMAIN:].max(1, keepdims=True))
+        self.out, self.heads, self.words = out, heads, raw[:, WORDS]
+        self.likely = likely[:, problems].sum(1) / likely.sum(1)
+        self.score = heads + rank.length(self.words, self.likely, length)
 
     def at(self, rows):
         part = object.__new__(Predicted)
-        part.out, part.score, part.words = self.out[rows], self.score[rows], self.words[rows]
+        part.__dict__ = {name: values[rows] for name, values in self.__dict__.items()}
         return part
 
     def probabilities(self, platt):

@@ -1,5 +1,8 @@
 """The network and its training, in numpy: a weighted embedding bag, dense features, one hidden layer.
 
+Columns of the bag and hidden units are of two kinds: some serve the domain alone, the others all else, so that learning one
+takes nothing from the other. Both see the dense features.
+
 Outputs are linear in the hidden layer and, past it, in the inputs. An item-response form ties them to
 outcomes: a model of ability t answers well with probability sigmoid(easiness + slope * t), slope > 0;
 ability 0 is the small reference model and 1 the large one, so any model's outcomes are evidence.
@@ -41,10 +44,16 @@ class Adam:
 class Net:
     """Parameters and the forward pass."""
 
-    def __init__(self, buckets, dense, domains, models, fixed, size, hidden, seed):
+    def __init__(self, buckets, dense, domains, models, fixed, columns, units, seed):
+        """`columns` and `units`: how many there are for all else, and for the domain."""
         rng = np.random.default_rng(seed)
         outs = DOMAIN + domains
+        size, hidden = sum(columns), sum(units)
         wide = size + dense
+        kind = lambda parts: np.repeat([1, 2], parts)
+        inputs, inner, ends = np.append(kind(columns), np.full(dense, 3)), kind(units), kind([DOMAIN, domains])
+        # What may be learned: bits of both ends agree.
+        self.open = {name: (a[:, None] & b > 0).astype(np.float32) for name, a, b in [("w1", inputs, inner), ("w2", inner, ends), ("w3", inputs, ends)]}
         f = np.float32
         self.size, self.fixed = size, fixed
         self.kept = np.ones(buckets, bool)
@@ -57,6 +66,8 @@ class Net:
         self.p["b2"][[EASINESS, SLOPE, MEDIAN, HIGH]] = [0.5, 1.3, 4.5, 5.5]
         for index, value in fixed.items():
             self.p["theta"][index] = value
+        for name, part in self.open.items():
+            self.p[name] *= part
 
     def forward(self, bag, dense):
         p = self.p
@@ -163,7 +174,7 @@ def train(net, bag, dense, targets, rows, config, seed):
             gtheta /= batch
             gtheta[list(net.fixed)] = 0
             rate = config["rate"] * 0.5 * (1 + np.cos(np.pi * done / steps))
-            adam.step({"table": (touched, (x.T.tocsr()[touched] @ gu[:, :net.size]).astype(np.float32)), "w1": u.T @ gh, "b1": gh.sum(0),
-                       "w2": h.T @ g, "w3": u.T @ g, "b2": g.sum(0), "theta": gtheta.astype(np.float32)}, rate, decay)
+            adam.step({"table": (touched, (x.T.tocsr()[touched] @ gu[:, :net.size]).astype(np.float32)), "w1": u.T @ gh * net.open["w1"], "b1": gh.sum(0),
+                       "w2": h.T @ g * net.open["w2"], "w3": u.T @ g * net.open["w3"], "b2": g.sum(0), "theta": gtheta.astype(np.float32)}, rate, decay)
             done += 1
     return net

@@ -62,10 +62,11 @@ def ridge(x, y, group, weight, penalty):
     return np.linalg.solve(a + penalty * weight.sum() * np.eye(x.shape[1]), (x * weight[:, None]).T @ y)
 
 
-def length(log_words, part):
-    """Longer asks for more, from some words on; a very long text mostly carries its answer with it."""
+def length(log_words, likely, part):
+    """Longer asks for more, from some words on, where the words are a problem's (`likely`, the chance of such a domain): a text to mend,
+    to sort or to read in makes no request harder; and a very long text mostly carries its answer with it."""
     bend = lambda words, sharp: np.logaddexp(0, sharp * (log_words - np.log(words))) / sharp
-    return part["share"] * (bend(part["from"], 2.0) - part["fall"] * bend(part["until"], 4.0))
+    return likely * part["share"] * (bend(part["from"], 2.0) - part["fall"] * bend(part["until"], 4.0))
 
 
 def fit(x, meaning_only, source, weight, heads, rows, config):

@@ -11,6 +11,7 @@ import domains
 import errands
 import everyday
 import exam
+import plain
 
 # Longest prefix wins.  (licence of the content, note)
 USED = {
@@ -35,7 +36,7 @@ USED = {
     "T0/common_gen": "MIT", "T0/commonsense_qa": "MIT", "T0/cosmos_qa": "CC-BY-4.0",
     "T0/cnn_dailymail": "Apache-2.0", "T0/dbpedia_14": "CC-BY-SA-3.0", "T0/duorc": "MIT",
     "T0/kilt_tasks_hotpotqa": "MIT and CC-BY-SA-4.0", "T0/quoref": "CC-BY-4.0", "T0/paws": "free for any purpose",
-    "everyday/": "this project, Apache-2.0", "exam/": "this project, Apache-2.0",
+    "everyday/": "this project, Apache-2.0", "exam/": "this project, Apache-2.0", "plain/": "this project, Apache-2.0",
 }
 EXCLUDED = {
     "RouterDC/": "content and outcomes come from a repository without a licence; CMMLU and C-Eval are non-commercial",
@@ -159,7 +160,7 @@ def load(folder):
                              "outcomes": outcomes, "effort": effort(source, raw.get("effort")), "steps": raw.get("steps") if "gsm8k" in source.lower() else None,
                              "level": raw.get("level") if "math" in source.lower() else None,
                              "pair": (raw.get("weak_correct"), raw.get("strong_correct"))})
-    for row in [*everyday.rows(), *errands.rows(), *documents.rows(), *exam.rows()]:
+    for row in [*everyday.rows(), *errands.rows(), *documents.rows(), *exam.rows(), *plain.rows()]:
         rows.append({**row, "tokens_kind": "judgement", "outcomes": {}, "effort": None, "steps": None, "level": None, "pair": (None, None),
                      "soft": (row["p_small"], row["p_large"])})
     return rows, excluded

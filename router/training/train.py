@@ -16,16 +16,16 @@ import net as nets
 import calibration_plot
 
 CONFIG = {
-    "size": 24, "hidden": 48, "least": 4, "epochs": 8, "batch": 512, "rate": 3e-3, "decay": 0.02, "table_decay": 3.0, "dropout": 0.5, "noise": 0.1,
+    "columns": (24, 16), "units": (48, 48), "least": 4, "epochs": 8, "batch": 512, "rate": 3e-3, "decay": 0.02, "table_decay": 3.0, "dropout": 0.5, "noise": 0.1,
     "hidden_dropout": 0.1, "seed": 7, "cells": 64, "meaning": 64,
     # difficulty = sigmoid(bias + easy's bend + wide's bend + rank * ranking score), see Predicted.difficulty.
     "difficulty": {"bias": -2.02, "gap": 4.0, "rank": 0.2, "easy": {"from": 1.5, "sharp": 3.0, "share": -1.0}, "wide": {"from": 0.36, "sharp": 20.0, "share": 4.0}},
-    "rank": {"length": {"share": 5.0, "from": 16, "until": 250, "fall": 2.0},
+    "rank": {"length": {"share": 5.0, "from": 16, "until": 250, "fall": 2.0, "domains": ["knowledge", "math", "reasoning"]},
              "heads": {"gap": {"share": 0.2, "penalty": 0.01, "meaning_only": False},
                        "exam": {"share": 0.2, "penalty": 0.1, "meaning_only": True},
                        "steps": {"share": 0.25, "penalty": 0.03, "meaning_only": False}}},
-    "weights": {"length": 0.3, "proxy": 0.1, "domain": 0.2},
-    "targets": {"balance": 0.5, "reference": 4.0, "outcome": 1.0, "soft": {"everyday": 1.0, "exam": 0.3, "steps": 0.4, "level": 0.4, "effort": 0.25}},
+    "weights": {"length": 0.3, "proxy": 0.1, "domain": 0.8},
+    "targets": {"balance": 0.5, "reference": 4.0, "outcome": 1.0, "domain": {"plain": 3.0, "balance": 0.5}, "soft": {"everyday": 1.0, "plain": 0.1, "exam": 0.3, "steps": 0.4, "level": 0.4, "effort": 0.25}},
 }
 
 
@@ -46,13 +46,13 @@ def out_of_fold(data, folds=4):
     """(predictions for every row by models that did not see it, shares of unknown words)."""
     fold = np.random.default_rng(data.config["seed"]).permutation(len(data.rows)) % folds
     out = np.zeros((len(data.rows), nets.DOMAIN + len(data.domains)), np.float32)
-    score, unknown = np.zeros((2, len(data.rows)))
+    heads, unknown = np.zeros((2, len(data.rows)))
     for k in range(folds):
         net = data.fit(np.flatnonzero(fold != k), seed=k + 1)
         rows = np.flatnonzero(fold == k)
-        out[rows], score[rows] = net.outputs(data.bag[rows], data.dense[rows]), data.score(net, data.dense[rows], data.raw[rows])
+        out[rows], heads[rows] = net.outputs(data.bag[rows], data.dense[rows]), data.dense[rows] @ net.rank
         unknown[rows] = unknown_share(net, data.bag[rows], data.spec)
-    return models.Predicted(out, score, data.raw), unknown
+    return data.predicted(out, heads, data.raw), unknown
 
 
 def cells(net, bag, dense, count, seed):
