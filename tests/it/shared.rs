@@ -67,12 +67,6 @@ async fn a_ledger_in_postgresql_does_what_a_file_does() {
     let made = cli(vec!["keys", "create", "--json", "--name", "alice", "--team", "search"]).await.success();
     let secret: Value = serde_json::from_str(&made).expect("it is JSON");
     let client = gateway.client().key(secret["secret"].as_str().expect("a secret"));
-    let known = async {
-        while client.get("/v1/models").await.status != 200 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tollgate_tests::within("the key to be known", known).await;
     for index in 0..40 {
         let body = if index % 2 == 0 { ask("small") } else { ask_stream("small") };
         let reply = client.with("x-tollgate-tags", "env=prod").chat(&body).await;
