@@ -11,7 +11,7 @@ use tollgate_router::{Catalog, Live, Scorer};
 
 use crate::config::Policies;
 use crate::content::Keep;
-use crate::keys::Keys;
+use crate::keys::{KeyWatch, Keys};
 use crate::learn::Lessons;
 use crate::leases::Leases;
 use crate::ledger::{Ledger, LedgerError, now_ms};
@@ -56,6 +56,8 @@ pub struct App {
     pub leases: Option<Leases>,
     /// Virtual keys.
     pub keys: Arc<Keys>,
+    /// Keeps them as they are in the ledger.
+    pub key_watch: KeyWatch,
     /// Series.
     pub metrics: Arc<Metrics>,
     /// Bounds.
@@ -92,6 +94,8 @@ pub struct Parts {
     pub leases: Option<Leases>,
     /// Virtual keys.
     pub keys: Arc<Keys>,
+    /// Keeps them as they are in the ledger.
+    pub key_watch: KeyWatch,
     /// Series.
     pub metrics: Arc<Metrics>,
     /// What was learned from the traffic.
@@ -125,6 +129,7 @@ impl App {
             policies: ArcSwap::from_pointee(parts.policies),
             ledger: parts.ledger,
             keys: parts.keys,
+            key_watch: parts.key_watch,
             metrics: parts.metrics,
             limits: parts.limits,
             keep_content: parts.keep_content,

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::content::ContentLog;
-use crate::ledger::{Forget, Location, Pruned, forget_contents, now_ms, prune};
+use crate::ledger::{Forget, Location, forget_contents, now_ms, prune};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(3600);
@@ -55,9 +55,14 @@ impl Retention {
 
 fn forget_receipts(location: &Location, days: u64) {
     let now = now_ms();
-    match prune(location, &Forget::Before(now.saturating_sub(days * DAY_MS)), now) {
-        Ok(Pruned { receipts: 0, .. }) => {}
-        Ok(Pruned { receipts, .. }) => tracing::info!(receipts, "old receipts forgot who asked"),
-        Err(error) => tracing::warn!(%error, "old receipts could not be pruned"),
+    let pruned = match prune(location, &Forget::Before(now.saturating_sub(days * DAY_MS)), now) {
+        Ok(pruned) => pruned,
+        Err(error) => return tracing::warn!(%error, "old receipts could not be pruned"),
+    };
+    if pruned.receipts > 0 {
+        tracing::info!(receipts = pruned.receipts, "old receipts forgot who asked");
+    }
+    if let Some(damage) = pruned.damage(location) {
+        tracing::warn!(%damage, "some receipts could not be pruned");
     }
 }

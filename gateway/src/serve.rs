@@ -1,15 +1,14 @@
 //! From a configuration to a running gateway, and back down in order.
 //!
 //! Up: ledger, keys, classifier, engines, policies, socket; down: requests drain, engines stop, the ledger closes
-//! last, so that every receipt is written. Policies, the calibration and keys are looked at each second and at
-//! SIGHUP, engines at SIGHUP; a wrong file is told and changes nothing.
+//! last, so that every receipt is written. Policies and the calibration are looked at each second and at SIGHUP, engines
+//! at SIGHUP; a wrong file is told and changes nothing.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -21,7 +20,7 @@ use crate::app::{App, Limits, Parts, budgets_of};
 use crate::config::policies::stamp;
 use crate::config::{Config, ConfigError, calibrate, catalog, keeps_promises, recalibrate};
 use crate::engines::{self, Engines};
-use crate::keys::{KeyError, KeyStore, Keys};
+use crate::keys::{KeyError, KeyStore, KeyWatch, Keys};
 use crate::learn::{Lessons, ask_twice};
 use crate::leases::Leases;
 use crate::ledger::{Ledger, LedgerError};
@@ -32,7 +31,7 @@ use crate::server::serve_http;
 use crate::upstream::UpstreamError;
 use crate::warnings::{Warnings, Webhook};
 
-/// How often policy files and keys are looked at.
+/// How often policy files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// Pause between two looks at what was judged, at least.
 const REVIEW: Duration = Duration::from_secs(5);
@@ -109,10 +108,10 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
     let location = config.ledger()?;
     let (ledger, recovery) = apart(|| Ledger::open(&location))?;
     let keys = Arc::new(Keys::new(config.server.effective_auth()));
-    let store = apart(|| {
+    let key_watch = apart(|| {
         let mut store = KeyStore::open(&location)?;
         keys.reload(&mut store)?;
-        Ok::<_, KeyError>(store)
+        Ok::<_, ServeError>(KeyWatch::start(&keys, store)?)
     })?;
     let budgets = Budgets::new(budgets_of(&policies));
     let leases = ledger.lessor().map(|lessor| Leases::start(lessor, &budgets)).transpose()?;
@@ -128,7 +127,8 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
         ledger: ledger.clone(),
         budgets,
         leases,
-        keys: Arc::clone(&keys),
+        keys,
+        key_watch,
         metrics: Metrics::new()?,
         lessons,
         limits: limits(config),
@@ -148,9 +148,6 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
         app: Arc::clone(&app),
         config: config.clone(),
         engines: Arc::clone(&engines),
-        keys,
-        store: Arc::new(Mutex::new(store)),
-        reading: JoinSet::new(),
         warnings,
         pacing,
         retention: Retention::new(config.keep_days, config.content),
@@ -162,6 +159,7 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
     serve_http(listener, Arc::clone(&app), asked_to_stop(), config.server.drain_timeout).await?;
     engines.stop().await;
     tasks.shutdown().await;
+    apart(|| app.key_watch.end());
     ledger.close().await?;
     if let Some(leases) = &app.leases {
         apart(|| leases.end());
@@ -239,27 +237,12 @@ struct Watch {
     app: Arc<App>,
     config: Config,
     engines: Arc<Engines>,
-    keys: Arc<Keys>,
-    store: Arc<Mutex<KeyStore>>,
-    /// The keys being read again.
-    reading: JoinSet<Result<(), KeyError>>,
     warnings: Warnings,
     pacing: Pacing,
     retention: Retention,
 }
 
 impl Watch {
-    /// Reads the keys again beside what else goes on: a ledger that does not answer must not hold this up.
-    fn reload_keys(&mut self) {
-        if let Some(Ok(Err(error))) = self.reading.try_join_next() {
-            tracing::warn!(%error, "the keys could not be read again; those in force stay");
-        }
-        if self.reading.is_empty() {
-            let (keys, store) = (Arc::clone(&self.keys), Arc::clone(&self.store));
-            self.reading.spawn_blocking(move || keys.reload(&mut store.lock()).map(drop));
-        }
-    }
-
     async fn run(mut self, mut hangup: Signal) {
         let mut seen = self.config.policies.stamps();
         let calibration = self.config.router.calibration.clone();
@@ -294,7 +277,6 @@ impl Watch {
                     tracing::warn!(%error, "what was judged could not be studied");
                 }
             }
-            self.reload_keys();
         }
     }
 }

@@ -13,7 +13,6 @@ import shutil
 import statistics
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 from processes import Server, free_port
@@ -164,7 +163,6 @@ def measure(arguments, folder):
     try:
         servers = targets(binaries, folder, upstream, arguments.only)
         keys = {name: create_key(binaries, folder, DATA[name]) for name in servers if name in DATA}
-        time.sleep(1.5)  # a running gateway notices new keys within a second
         for streamed, connections in CELLS:
             for name, server in servers.items():
                 load(server or upstream, streamed, connections, 1, keys.get(name))  # warm

@@ -131,10 +131,11 @@ async fn requests_that_meet_an_unload_are_answered() {
 
 #[tokio::test]
 async fn who_cannot_wait_for_a_start_gets_another_model() {
-    let (_home, gateway) = serve(&config("", "start = \"demand\"", "")).await;
+    // Its size says that a start takes minutes, so the deadline may be one that the other model keeps on a busy machine, too.
+    let (_home, gateway) = serve(&config("", "start = \"demand\"\nmemory_mb = 100000", "")).await;
     answered(&gateway, "large", 2).await;
     let client = gateway.client().with("x-tollgate-tags", "tier=any");
-    let reply = client.with("x-tollgate-deadline-ms", "1000").chat(&ask("auto", 2)).await;
+    let reply = client.with("x-tollgate-deadline-ms", "100000").chat(&ask("auto", 2)).await;
     assert_eq!((reply.status.as_u16(), reply.header("x-tollgate-model")), (200, "large"), "{}", reply.text());
     assert_eq!(state(&gateway, "moe").await, "stopped", "nobody waited for it");
     let reply = client.chat(&ask("auto", 2)).await;
@@ -230,20 +231,17 @@ async fn a_new_model_takes_over_without_a_lost_request() {
         deploy(&file);
         gateway.signal(Signal::HUP);
         gateway.logged("the change", |log| log.contains("changing over")).await;
-        let mut served = 0;
         within("the new worker", async {
             while worker(&name) == before || worker(&name).len() != 1 {
                 answered(&gateway, "small", 1).await;
-                served += 1;
+                // Where there is room for both, the old one answers until the new one does.
+                assert!(!gentle || state(&gateway, "moe").await == "up");
             }
         })
         .await;
         let transcript = stream.finish().await;
         assert!(transcript.done() && transcript.ended, "cut off by the change");
         answered(&gateway, "small", 2).await;
-        if gentle {
-            assert!(served > 1, "the old one answers until the new one does");
-        }
         assert!(gateway.metrics().await.sum("tollgate_engine_restarts_total", &[]).abs() < 1e-12);
         assert_eq!(gateway.stop().await.code(), Some(0));
         verified(&home).await;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tollgate_tests::client::{CHAT, Client};
 
-use crate::keys::until_status;
+use crate::keys::refused;
 use crate::stage::{Stage, ask};
 
 /// A body, the field its error must name, and a word its message must hold.
@@ -95,7 +95,7 @@ async fn who_is_refused_while_still_writing_reads_why() {
     body["messages"][0]["content"] = "x".repeat(24 * 1024 * 1024).into();
     let stranger = stage.client().key("tg-not-a-key");
     stage.key(&["--name", "ada"]).await;
-    until_status(&stranger, 401).await;
+    refused(&stranger).await;
     for _ in 0..2 {
         assert_eq!(stranger.chat(&body).await.error()["code"], "invalid_api_key");
         assert_eq!(stranger.post("/v1/nothing", body.to_string()).await.status, 401);

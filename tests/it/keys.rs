@@ -1,21 +1,25 @@
 //! Virtual keys: who may call, what they may call, and that secrets stay secret.
 
+use tokio::task::JoinSet;
 use tollgate_tests::client::{Client, Reply};
 use tollgate_tests::within;
 
 use crate::stage::{Stage, ask};
 
-/// Chats until the gateway has noticed a change of keys and answers 200.
+/// Chats with a key that was just made: a running gateway knows it at once.
 pub(crate) async fn accepted(client: &Client) -> Reply {
-    until_status(client, 200).await
+    let reply = client.chat(&ask("small")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply
 }
 
-/// Chats until the answer has this status.
-pub(crate) async fn until_status(client: &Client, status: u16) -> Reply {
+/// Chats until the gateway has noticed that a key is not to be accepted any more, or that one is needed.
+pub(crate) async fn refused(client: &Client) -> Reply {
     within("the gateway to notice the change of keys", async {
         loop {
             let reply = client.chat(&ask("small")).await;
-            if reply.status == status {
+            if reply.status != 200 {
+                assert_eq!(reply.status, 401, "{}", reply.text());
                 return reply;
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -29,7 +33,7 @@ async fn once_a_key_exists_one_is_needed() {
     let stage = Stage::new().await;
     assert_eq!(stage.client().chat(&ask("small")).await.status, 200, "loopback without keys is open");
     let key = stage.key(&["--owner", "ada", "--team", "search"]).await;
-    let refused = until_status(&stage.client(), 401).await;
+    let refused = refused(&stage.client()).await;
     assert_eq!(refused.error()["code"], "missing_api_key");
     assert_eq!(refused.header("x-should-retry"), "false");
     accepted(&stage.client().key(&key)).await;
@@ -45,6 +49,25 @@ async fn once_a_key_exists_one_is_needed() {
         assert!(refused.text().contains("must be `Bearer tg-"), "{}", refused.text());
     }
     assert!(stage.client().get("/healthz").await.status.is_success(), "health needs no key");
+}
+
+#[tokio::test]
+async fn a_new_key_works_for_all_who_use_it_at_once() {
+    let stage = Stage::new().await;
+    // The first key is what makes one needed: from the second on, a key that is not known is refused.
+    accepted(&stage.client().key(&stage.key(&["--name", "first"]).await)).await;
+    for number in 0..4 {
+        let key = stage.key(&["--name", &format!("team-{number}")]).await;
+        let mut asking = JoinSet::new();
+        for _ in 0..8 {
+            let client = stage.client().key(&key);
+            asking.spawn(async move { accepted(&client).await });
+        }
+        assert_eq!(asking.join_all().await.len(), 8);
+    }
+    let stranger =
+        stage.client().key("tg-abcdefghijklmnopqrstuvwxyz0123456789_-ABCDE").chat(&ask("small")).await;
+    assert_eq!((stranger.status.as_u16(), &stranger.error()["code"]), (401, &"invalid_api_key".into()));
 }
 
 #[tokio::test]
@@ -78,7 +101,8 @@ async fn a_revoked_key_stops_working() {
         .run(&["keys", "revoke", "leaver", "--config", "tollgate.toml", "--data-dir", "data"])
         .await
         .success();
-    until_status(&client, 401).await;
+    let refused = refused(&client).await;
+    assert_eq!(refused.error()["code"], "api_key_revoked", "{}", refused.text());
 }
 
 #[tokio::test]

@@ -23,12 +23,6 @@ async fn a_run_and_a_key_are_forgotten_and_their_money_is_not() {
     let stage = Stage::with(&policy(), SMALL_PRICE, "auth = \"optional\"").await;
     let secret = stage.key(&["--name", "alice"]).await;
     let client = stage.client();
-    let known = async {
-        while client.key(&secret).get("/v1/models").await.status != 200 {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tollgate_tests::within("the key to be known", known).await;
     for run in ["secret-run", "other-run"] {
         for _ in 0..3 {
             let reply = client
@@ -79,6 +73,49 @@ async fn a_run_and_a_key_are_forgotten_and_their_money_is_not() {
 async fn cli_text(home: &tollgate_tests::home::Home, args: &[&str]) -> String {
     let args: Vec<&str> = args.iter().chain(&PLACE).copied().collect();
     home.run(&args).await.success()
+}
+
+/// Makes a receipt in the file one that cannot be read.
+async fn damage(stage: &Stage, seq: u32) {
+    let script = format!(
+        "import sqlite3; db = sqlite3.connect('data/tollgate.db', timeout=60); \
+         db.execute(\"UPDATE receipts SET body = '{{' WHERE seq = {seq}\"); db.commit()"
+    );
+    let mut python = tokio::process::Command::new("python3");
+    let done = python.args(["-c", &script]).current_dir(stage.home.path()).status().await;
+    assert!(done.expect("python3 runs").success());
+}
+
+#[tokio::test]
+async fn a_receipt_that_cannot_be_read_is_named_and_the_others_are_forgotten() {
+    let stage = Stage::new().await;
+    let ask_once =
+        async || stage.client().with("x-tollgate-run", "secret-run").chat(&ask("small")).await.status;
+    for _ in 0..4 {
+        assert_eq!(ask_once().await, 200);
+    }
+    damage(&stage, 2).await;
+    let args = ["ledger", "prune", "--run", "secret-run"];
+    let named = |outcome: &tollgate_tests::home::Outcome| {
+        assert_eq!(outcome.code, Some(1), "{outcome:?}");
+        for part in ["receipt 2 of the ledger", "tollgate.db cannot be read", "restore a backup"] {
+            assert!(outcome.stderr.contains(part), "{outcome:?}");
+        }
+    };
+    // The gateway alone knows what the last receipts come to until it has written that.
+    let early = cli(&stage, &args).await;
+    named(&early);
+    assert!(early.stdout.starts_with("0 receipts") && early.stderr.contains("run this again"), "{early:?}");
+    assert_eq!(ask_once().await, 200, "it serves on");
+    let Stage { home, gateway, small, large } = stage;
+    assert_eq!(gateway.stop().await.code(), Some(0));
+    let stage = Stage { gateway: home.serve().await, home, small, large };
+    assert_eq!(stage.client().chat(&ask("small")).await.status, 200);
+    let pruned = cli(&stage, &args).await;
+    named(&pruned);
+    assert!(pruned.stdout.starts_with("4 receipts"), "{pruned:?}");
+    let told = cli(&stage, &["ledger", "verify"]).await;
+    assert!(told.code == Some(1) && told.stdout.contains("receipt 2"), "{told:?}");
 }
 
 #[tokio::test]
@@ -139,12 +176,12 @@ async fn a_server_forgets_as_a_file_does() {
     );
     for table in ["receipts", "windows", "contents", "holds", "leases", "outcomes"] {
         let rows =
-            server.sql(&format!("SELECT count(*) FROM {table} AS t WHERE t::text LIKE '%secret-run%'"));
+            server.sql(&format!("SELECT count(*) FROM {table} AS t WHERE t::text LIKE '%secret-run%'")).await;
         assert_eq!(rows, "0", "{table}");
     }
-    assert_eq!(server.sql("SELECT count(*) FROM contents"), "60");
+    assert_eq!(server.sql("SELECT count(*) FROM contents").await, "60");
     assert_eq!(
-        server.sql("SELECT settled_nanos FROM windows WHERE subject LIKE 'pruned-%'"),
+        server.sql("SELECT settled_nanos FROM windows WHERE subject LIKE 'pruned-%'").await,
         (60 * 12_500).to_string()
     );
     // A run that is asked for again begins anew, and what is old goes too.

@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
+use tokio_postgres::{NoTls, SimpleQueryMessage, SimpleQueryRow};
+
+use crate::within;
 
 /// For the server to take connections.
 const START: Duration = Duration::from_secs(60);
@@ -21,6 +24,25 @@ pub struct Postgres {
     folder: TempDir,
     port: u16,
     server: Child,
+    session: Mutex<Option<Session>>,
+}
+
+/// A test's own connection.
+#[derive(Debug)]
+struct Session {
+    client: tokio_postgres::Client,
+    _connection: JoinSet<()>,
+}
+
+impl Session {
+    async fn open(port: u16) -> Self {
+        let place = format!("postgres://tollgate@127.0.0.1:{port}/postgres?options=-csearch_path%3Dtollgate");
+        let (client, connection) =
+            tokio_postgres::connect(&place, NoTls).await.expect("the server takes connections");
+        let mut task = JoinSet::new();
+        task.spawn(async { drop(connection.await) });
+        Self { client, _connection: task }
+    }
 }
 
 impl Postgres {
@@ -40,7 +62,7 @@ impl Postgres {
         let made = made.expect("initdb runs (scripts/setup.sh test installs PostgreSQL)");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let (port, server) = serve(folder.path(), &data, free_port());
-        Self { folder, port, server }
+        Self { folder, port, server, session: Mutex::new(None) }
     }
 
     /// Its address for `[ledger] url`.
@@ -53,16 +75,23 @@ impl Postgres {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// Runs a statement; what it printed.
-    pub fn sql(&self, statement: &str) -> String {
-        let port = self.port.to_string();
-        let done = tool("psql")
-            .args(["-h", "127.0.0.1", "-p", &port, "-U", "tollgate", "-d", "postgres", "-At", "-c"])
-            .arg(format!("SET search_path TO tollgate; {statement}"))
-            .output()
-            .expect("psql runs");
-        assert!(done.status.success(), "{statement}: {}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8_lossy(&done.stdout).trim().trim_start_matches("SET").trim().to_owned()
+    /// Runs a statement; its rows, one a line, their columns apart by `|`. What else the test's thread serves goes on meanwhile.
+    pub async fn sql(&self, statement: &str) -> String {
+        let mut session = self.session.lock().await;
+        if session.as_ref().is_none_or(|session| session.client.is_closed()) {
+            *session = Some(within("a connection to PostgreSQL", Session::open(self.port)).await);
+        }
+        let client = &session.as_ref().expect("it was made above").client;
+        let done = within("an answer of PostgreSQL", client.simple_query(statement)).await;
+        let messages = done.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+        let rows = messages.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let columns = |row: &SimpleQueryRow| -> Vec<String> {
+            (0..row.len()).map(|column| row.get(column).unwrap_or_default().to_owned()).collect()
+        };
+        rows.map(|row| columns(row).join("|")).collect::<Vec<_>>().join("\n")
     }
 
     /// Ends the server at once, as a crash does.

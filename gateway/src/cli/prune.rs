@@ -30,13 +30,17 @@ impl PruneArgs {
         let before = self.before.map(|at| Forget::Before(at.0));
         let forget = before.or(self.run.map(Forget::Run)).or(self.key.map(Forget::Key));
         let Some(forget) = forget else { return Ok(ExitCode::SUCCESS) };
-        let Pruned { receipts, in_use } = prune(&self.place.ledger()?, &forget, now_ms())?;
+        let location = self.place.ledger()?;
+        let pruned = prune(&location, &forget, now_ms())?;
+        let Pruned { receipts, in_use, .. } = pruned;
         output::line(&format!("{receipts} receipts forgot who asked; what they cost stays"))?;
         if in_use > 0 {
             output::line(&format!(
                 "{in_use} receipts were left: a gateway spends from the budgets of their run or key; run this again in some seconds"
             ))?;
         }
-        Ok(ExitCode::SUCCESS)
+        let Some(damage) = pruned.damage(&location) else { return Ok(ExitCode::SUCCESS) };
+        output::complain(&damage);
+        Ok(ExitCode::FAILURE)
     }
 }

@@ -1,11 +1,12 @@
 //! Virtual keys: who may call, on whose account, with which models, until when.
 //!
-//! The gateway keeps every key in memory by the SHA-256 of its secret and re-reads them when the file changed
-//! (each second, and at SIGHUP), so `tollgate keys create` and `revoke` act on a running gateway. Secrets are
-//! neither stored nor logged.
+//! The gateway keeps every key in memory by the SHA-256 of its secret and re-reads them when they have changed
+//! (looked at each second, and before a key is refused as unknown), so `tollgate keys create` and `revoke` act on a
+//! running gateway. Secrets are neither stored nor logged.
 
 mod secret;
 mod store;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use serde::Serialize;
 use crate::ledger::LedgerError;
 pub use secret::{PREFIX, Secret, SecretHash};
 pub use store::{KeyStore, NewKey};
+pub use watch::KeyWatch;
 
 /// One virtual key, without its secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

@@ -8,11 +8,11 @@ use http::header::AUTHORIZATION;
 use super::Inner;
 use crate::app::App;
 use crate::call::Call;
-use crate::keys::KeyError;
+use crate::keys::{KeyError, PREFIX};
 use crate::request::Body;
 use crate::wire::error::Fault;
 
-/// Looks up the key that came with the call.
+/// Looks up the key that came with the call; one that is not known may have been made a moment ago.
 ///
 /// # Errors
 /// [`Fault::Key`] for a missing key where one is needed and for a bad one; else the inner service's.
@@ -23,7 +23,12 @@ pub async fn authenticate<S: Inner>(
 ) -> Result<Response<Body>, Fault> {
     if call.parts.uri.path().starts_with("/v1/") {
         let presented = call.header("authorization").and_then(bearer).or_else(|| call.header("x-api-key"));
-        let admitted = app.keys.admit(presented, call.at_ms);
+        let mut admitted = app.keys.admit(presented, call.at_ms);
+        if matches!(admitted, Err(KeyError::Unknown)) && presented.is_some_and(|key| key.starts_with(PREFIX))
+        {
+            app.key_watch.look().await;
+            admitted = app.keys.admit(presented, call.at_ms);
+        }
         call.key = admitted.map_err(|error| match error {
             KeyError::Missing if call.parts.headers.contains_key(AUTHORIZATION) => {
                 Fault::Key(KeyError::NotBearer)

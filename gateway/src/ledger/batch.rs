@@ -128,7 +128,7 @@ fn write<'c>(
     head: Link,
     stretch: &Stretch,
     changes: &'c [Change],
-    receipts: &mut Vec<&'c Receipt>,
+    receipts: &mut Vec<(i64, &'c Receipt)>,
 ) -> Result<(Applied, Counted), LedgerError> {
     let mut applied = Applied { head, receipts: 0, duplicates: Vec::new(), held: 0 };
     // With whether an older row of the same request may be in the file.
@@ -159,9 +159,10 @@ fn write<'c>(
                     continue;
                 }
                 applied.head = insert_receipt(&mut insert, applied.head, receipt)?;
-                insert_attempts(step, receipt)?;
+                let seq = step.last_insert_rowid();
+                insert_attempts(step, seq, receipt)?;
                 applied.receipts += 1;
-                receipts.push(receipt);
+                receipts.push((seq, receipt));
                 if let Some(kept) = kept {
                     content::insert(step, kept)?;
                 }
@@ -229,9 +230,8 @@ fn insert_receipt(
     Ok(link)
 }
 
-/// What tries cost, of the receipt that was written last.
-fn insert_attempts(step: &Connection, receipt: &Receipt) -> rusqlite::Result<()> {
-    let seq = step.last_insert_rowid();
+/// What tries cost, of the receipt with this number.
+fn insert_attempts(step: &Connection, seq: i64, receipt: &Receipt) -> rusqlite::Result<()> {
     for Costly { number, model, engine, cost } in Costly::of(receipt) {
         step.prepare_cached(
             "INSERT INTO attempts (receipt, number, model, engine, cost_nanos) VALUES (?1, ?2, ?3, ?4, ?5)",

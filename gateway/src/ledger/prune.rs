@@ -2,7 +2,8 @@
 //!
 //! A pruned receipt's body becomes a [`Tombstone`]. Its hash stays, so the chain goes on after it, and so do its tokens and its
 //! costs, so that sums and reports by model, engine, team, route or time stay true. What forgotten runs and keys spent moves, receipt
-//! by receipt, to windows of other names. A gateway may be running.
+//! by receipt, to windows of other names. A gateway may be running. A receipt that cannot be read is damage to be told of and no
+//! reason to keep the others: it stays as it is, since a tombstone would hide that.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,6 +19,10 @@ use super::open;
 use super::record::{Account, Receipt};
 use super::{requests, stretch};
 
+mod pruned;
+
+pub use pruned::Pruned;
+
 /// Receipts in one transaction, so that a running gateway's commits do not wait for long.
 pub(super) const STEP: i64 = 256;
 
@@ -30,15 +35,6 @@ pub enum Forget {
     Run(String),
     /// Those made with a revoked key, by its id or name.
     Key(String),
-}
-
-/// What was forgotten.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Pruned {
-    /// Receipts that forgot who asked.
-    pub receipts: u64,
-    /// Receipts left as they are, for a gateway has leased from the budgets of their run or key; only in a server.
-    pub in_use: u64,
 }
 
 /// What stays of a receipt in its body.
@@ -71,11 +67,10 @@ pub fn prune(location: &Location, forget: &Forget, now_ms: u64) -> Result<Pruned
         Location::Server(url) => return super::postgres::prune(url, forget, now_ms),
         Location::File(path) => path,
     };
-    let pruned = prune_file(&mut open::writable(path)?, forget, now_ms).map_err(|error| error.at(path));
-    Ok(Pruned { receipts: pruned?, in_use: 0 })
+    prune_file(&mut open::writable(path)?, forget, now_ms).map_err(|error| error.at(path))
 }
 
-fn prune_file(db: &mut Connection, forget: &Forget, now_ms: u64) -> Result<u64, LedgerError> {
+fn prune_file(db: &mut Connection, forget: &Forget, now_ms: u64) -> Result<Pruned, LedgerError> {
     let (condition, value, key) = match forget {
         Forget::Before(at_ms) => ("at_ms < ?1", Value::from(signed(*at_ms)), None),
         Forget::Run(run) => ("run IS ?1", Value::from(run.clone()), None),
@@ -84,9 +79,8 @@ fn prune_file(db: &mut Connection, forget: &Forget, now_ms: u64) -> Result<u64, 
             ("key IS ?1", Value::from(id), Some(name))
         }
     };
-    // What is moved from one sum to another must be in it.
-    stretch::book(db)?;
-    let newest: i64 = db.query_row("SELECT coalesce(max(seq), 0) FROM receipts", [], |row| row.get(0))?;
+    let mut pruned = Pruned::default();
+    let newest = booked(db, &mut pruned)?;
     let going_on = format!(
         "SELECT run FROM receipts WHERE run IS NOT NULL AND {condition} \
          INTERSECT SELECT run FROM receipts WHERE NOT ({condition})"
@@ -98,7 +92,7 @@ fn prune_file(db: &mut Connection, forget: &Forget, now_ms: u64) -> Result<u64, 
          ORDER BY seq LIMIT {STEP}",
         Tombstone::PREFIX
     );
-    let (mut pruned, mut last) = (0, 0);
+    let mut last = 0;
     loop {
         // Read before the transaction: a look through a long ledger keeps no gateway from writing.
         let found = rows(db, &sql, params![value, last, newest])?;
@@ -106,14 +100,31 @@ fn prune_file(db: &mut Connection, forget: &Forget, now_ms: u64) -> Result<u64, 
         last = *seq;
         let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for (seq, body) in &found {
-            let receipt: Receipt = serde_json::from_str(body)?;
+            let Ok(receipt) = serde_json::from_str::<Receipt>(body) else {
+                pruned.skip(*seq);
+                continue;
+            };
             // A run whose money is counted under its name keeps its receipts until the last of them is old.
             let waits = matches!(forget, Forget::Before(_)) && names.is_counted_on(&receipt);
-            pruned += u64::from(!waits && bury(&step, (*seq, body), receipt, &mut names, now_ms)?);
+            pruned.receipts += u64::from(!waits && bury(&step, (*seq, body), receipt, &mut names, now_ms)?);
         }
         step.commit()?;
     }
     Ok(pruned)
+}
+
+/// The last receipt that may be looked at: what is moved from one sum to another must be in it. Where one that is not in the sums yet
+/// cannot be read, that is the last that is: only a gateway that runs knows what it comes to, and will write that.
+fn booked(db: &mut Connection, pruned: &mut Pruned) -> Result<i64, LedgerError> {
+    let damaged = stretch::damaged(db)?;
+    if damaged.is_empty() {
+        stretch::book(db)?;
+        return Ok(db.query_row("SELECT coalesce(max(seq), 0) FROM receipts", [], |row| row.get(0))?);
+    }
+    damaged.into_iter().for_each(|seq| pruned.skip(seq));
+    let last = stretch::last(db)?;
+    pruned.until = Some(last);
+    Ok(last)
 }
 
 fn rows(

@@ -7,7 +7,7 @@ use super::chain::Link;
 use super::error::LedgerError;
 use super::fold::Folding;
 use super::open::Lock;
-use super::stretch::{self, Stretch};
+use super::stretch::Stretch;
 
 /// A ledger that batches of changes are committed to.
 pub(crate) trait Store: Send {
@@ -62,10 +62,10 @@ impl Store for FileStore {
     }
 
     fn close(self: Box<Self>) {
-        let FileStore { mut db, lock, folding, .. } = *self;
+        let FileStore { mut db, lock, folding, stretch, .. } = *self;
         drop(folding);
         // Else the next start does it.
-        if let Err(error) = stretch::book(&mut db) {
+        if let Err(error) = stretch.close(&mut db) {
             tracing::warn!(%error, "the ledger's sums were not brought up to date");
         }
         // A last checkpoint folds the log into the file; without it the next start does the same.

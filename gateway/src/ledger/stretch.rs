@@ -3,7 +3,8 @@
 //! Written with each commit they are three pages of the log more, where the receipt itself takes one or two. So what the
 //! receipts after the last stretch come to is in memory alone; after a crash the receipts say it. Invariant: `windows` has the
 //! sums of all receipts up to the last stretch's end and of none after it, `requests` their requests, and a stretch's
-//! receipts are no newer and no older than it says.
+//! receipts are no newer and no older than it says. What a writer has written itself it never reads again, so that no damage to
+//! the file keeps it from going on.
 
 use std::collections::{HashMap, HashSet};
 
@@ -35,17 +36,10 @@ const END_STRETCH: &str = "INSERT INTO stretches (last, earliest_ms, latest_ms) 
     (SELECT max(seq) AS last, min(at_ms), max(at_ms) FROM receipts WHERE seq > ?1) WHERE last NOT NULL";
 
 /// What accounts were charged, and when last.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub(crate) struct Spent(HashMap<Account, (Usd, u64)>);
 
 impl Spent {
-    /// Counts a receipt.
-    fn add(&mut self, receipt: &Receipt) {
-        for account in &receipt.accounts {
-            self.charge(account, receipt.cost, receipt.at_ms);
-        }
-    }
-
     /// Saturating: an absurd amount must not keep its neighbours from being written, and `ledger verify` sees it.
     fn charge(&mut self, account: &Account, amount: Usd, at_ms: u64) {
         let (sum, latest) = match self.0.get_mut(account) {
@@ -62,12 +56,20 @@ impl Spent {
     }
 }
 
+/// What one receipt comes to.
+#[derive(Debug)]
+struct Charge {
+    seq: i64,
+    at_ms: u64,
+    cost: Usd,
+    accounts: Vec<Account>,
+}
+
 /// What the file does not have yet, as its writer knows it.
 #[derive(Debug)]
 pub(crate) struct Stretch {
-    /// End of the last stretch.
-    after: i64,
-    spent: Spent,
+    /// Of its receipts, in their order.
+    charges: Vec<Charge>,
     /// The requests that have a receipt in it.
     requests: HashSet<String>,
     /// The greatest that `requests` had when it began: requests' ids begin with the time, so most need not be looked for.
@@ -78,11 +80,11 @@ impl Stretch {
     /// Begins a stretch after the last receipt that `db` has.
     pub(crate) fn start(db: &mut Connection) -> Result<Stretch, LedgerError> {
         book(db)?;
-        Ok(Stretch::after(last(db)?, requests::greatest(db)?))
+        Ok(Stretch::after(requests::greatest(db)?))
     }
 
-    fn after(after: i64, greatest: String) -> Stretch {
-        Stretch { after, spent: Spent::default(), requests: HashSet::new(), greatest }
+    fn after(greatest: String) -> Stretch {
+        Stretch { charges: Vec::new(), requests: HashSet::new(), greatest }
     }
 
     /// Whether a request has a receipt.
@@ -93,30 +95,46 @@ impl Stretch {
 
     /// Whether the stretch is long enough to end with the receipts that the open transaction has `written`; then what it comes to
     /// is written too.
-    pub(crate) fn count(&self, step: &Connection, written: &[&Receipt]) -> Result<Counted, LedgerError> {
+    pub(crate) fn count(
+        &self,
+        step: &Connection,
+        written: &[(i64, &Receipt)],
+    ) -> Result<Counted, LedgerError> {
         if self.requests.len() + written.len() < STRETCH as usize {
             return Ok(Counted::On);
         }
+        self.end(step, written)?;
+        Ok(Counted::Ended(requests::greatest(step)?))
+    }
+
+    /// Ends the stretch however short it is: nothing more will be written.
+    pub(crate) fn close(self, db: &mut Connection) -> rusqlite::Result<()> {
+        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.end(&step, &[])?;
+        step.commit()
+    }
+
+    fn end(&self, step: &Connection, written: &[(i64, &Receipt)]) -> rusqlite::Result<()> {
+        // Later than where this one began, if another process has ended a stretch to prune: that has what came before.
         let after = last(step)?;
-        let spent = if after == self.after {
-            let mut spent = self.spent.clone();
-            written.iter().for_each(|receipt| spent.add(receipt));
-            spent
-        } else {
-            // Another process has ended a stretch, to prune.
-            unbooked(step, refuse)?
-        };
-        end(step, after, &spent)?;
-        Ok(Counted::Ended(last(step)?, requests::greatest(step)?))
+        let mut spent = Spent::default();
+        for charge in self.charges.iter().filter(|charge| charge.seq > after) {
+            charge.accounts.iter().for_each(|account| spent.charge(account, charge.cost, charge.at_ms));
+        }
+        for (_, receipt) in written {
+            receipt.accounts.iter().for_each(|account| spent.charge(account, receipt.cost, receipt.at_ms));
+        }
+        end(step, after, &spent)
     }
 
     /// Takes over what was `written`, now that it is committed.
-    pub(crate) fn take(&mut self, counted: Counted, written: &[&Receipt]) {
+    pub(crate) fn take(&mut self, counted: Counted, written: &[(i64, &Receipt)]) {
         match counted {
-            Counted::Ended(last, greatest) => *self = Stretch::after(last, greatest),
+            Counted::Ended(greatest) => *self = Stretch::after(greatest),
             Counted::On => {
-                for receipt in written {
-                    self.spent.add(receipt);
+                for &(seq, receipt) in written {
+                    let Receipt { at_ms, cost, .. } = *receipt;
+                    self.charges.push(Charge { seq, at_ms, cost, accounts: receipt.accounts.clone() });
                     self.requests.insert(receipt.request_id.clone());
                 }
             }
@@ -129,8 +147,8 @@ impl Stretch {
 pub(crate) enum Counted {
     /// The stretch goes on.
     On,
-    /// It ended with this receipt, and this is the greatest of all requests.
-    Ended(i64, String),
+    /// It ended, and this is the greatest of all requests.
+    Ended(String),
 }
 
 /// Ends the stretch that goes on, so that `windows` has the sums of all receipts.
@@ -145,10 +163,20 @@ fn refuse(seq: i64, error: serde_json::Error) -> Result<(), LedgerError> {
     Err(LedgerError::unreadable(format!("receipt {seq}"), error))
 }
 
+/// The receipts after the last stretch that do not say what they were charged to.
+pub(super) fn damaged(db: &Connection) -> Result<Vec<i64>, LedgerError> {
+    let mut damaged = Vec::new();
+    unbooked(db, |seq, _| {
+        damaged.push(seq);
+        Ok(())
+    })?;
+    Ok(damaged)
+}
+
 /// What the receipts after the last stretch say they cost, those left out that `unreadable` lets pass.
 pub(super) fn unbooked(
     db: &Connection,
-    unreadable: impl Fn(i64, serde_json::Error) -> Result<(), LedgerError>,
+    mut unreadable: impl FnMut(i64, serde_json::Error) -> Result<(), LedgerError>,
 ) -> Result<Spent, LedgerError> {
     /// Of a receipt or a tombstone.
     #[derive(Deserialize)]
@@ -172,7 +200,7 @@ pub(super) fn unbooked(
 }
 
 /// The last receipt of the last stretch.
-fn last(db: &Connection) -> rusqlite::Result<i64> {
+pub(super) fn last(db: &Connection) -> rusqlite::Result<i64> {
     db.prepare_cached("SELECT coalesce(max(last), 0) FROM stretches")?.query_row([], |row| row.get(0))
 }
 

@@ -146,6 +146,44 @@ fn a_run_that_goes_on_is_forgotten_when_its_last_request_is_old() {
 }
 
 #[test]
+fn what_cannot_be_read_is_named_and_keeps_nothing_else() {
+    let file = File::new();
+    file.book((0..3 * STEP).map(|n| receipt(&format!("r-{n}"), 1, "long", &[("runs", "long")])).collect());
+    let mut db = open::writable(file.path()).unwrap();
+    db.execute_batch("UPDATE receipts SET body = '{' WHERE seq IN (7, 400)").unwrap();
+    let run = Forget::Run("long".to_owned());
+    let pruned = prune(&file.location, &run, 100 * DAY).unwrap();
+    assert_eq!(
+        (pruned.receipts, pruned.unreadable, pruned.first_unreadable),
+        (3 * STEP.unsigned_abs() - 2, 2, Some(7))
+    );
+    let said = pruned.damage(&file.location).unwrap();
+    let path = file.path().display().to_string();
+    for part in ["receipt 7 of", path.as_str(), "so were 1 further", "restore a backup"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!(file.windows("runs"), sums(&[("long", 6_000), ("pruned", (3 * STEP - 2) * 3_000)]));
+    // A gateway that runs: what its open stretch comes to it alone knows.
+    let (head, mut stretch) = (head(&db).unwrap(), Stretch::start(&mut db).unwrap());
+    let more = |n: i64| receipt(&format!("m-{n}"), 1, "more", &[("runs", "more")]);
+    let end = |receipt| Change::Settle(End { held: false, receipt: Box::new(receipt), content: None });
+    let changes: Vec<Change> = (0..3).map(more).map(end).collect();
+    let head = apply(&mut db, head, &mut stretch, &changes).unwrap().head;
+    db.execute_batch("UPDATE receipts SET body = '{' WHERE request_id = 'm-1'").unwrap();
+    let more_of = || prune(&file.location, &Forget::Run("more".to_owned()), 100 * DAY).unwrap();
+    let pruned = more_of();
+    assert_eq!(
+        (pruned.receipts, pruned.first_unreadable, pruned.until),
+        (0, Some(3 * STEP + 2), Some(3 * STEP))
+    );
+    assert!(pruned.damage(&file.location).unwrap().contains("run this again later"));
+    apply(&mut db, head, &mut stretch, &[end(receipt("after", 1, "r", &[("runs", "r")]))]).unwrap();
+    stretch.close(&mut db).unwrap();
+    let pruned = more_of();
+    assert_eq!((pruned.receipts, pruned.unreadable, pruned.until), (2, 1, None));
+}
+
+#[test]
 fn a_key_and_the_runs_that_only_it_made_are_forgotten() {
     let file = File::new();
     file.key("k1", "bob", true);

@@ -62,6 +62,29 @@ fn another_process_may_end_a_stretch() {
 }
 
 #[test]
+fn what_a_writer_wrote_it_does_not_need_to_read() {
+    let mut db = Connection::open_in_memory().unwrap();
+    schema::migrate(&mut db).unwrap();
+    let damage = |db: &Connection, seq: i64| {
+        assert_eq!(db.execute("UPDATE receipts SET body = '{' WHERE seq = ?1", [seq]).unwrap(), 1);
+    };
+    let mut stretch = Stretch::start(&mut db).unwrap();
+    write(&mut db, &mut stretch, 0..500, |n| n);
+    book(&mut db).unwrap();
+    write(&mut db, &mut stretch, 500..600, |n| n);
+    damage(&db, 550);
+    assert_eq!(damaged(&db).unwrap(), [550]);
+    assert_eq!(write(&mut db, &mut stretch, 600..1100, |n| n), 3300, "a stretch ends");
+    write(&mut db, &mut stretch, 1100..1200, |n| n);
+    damage(&db, 1150);
+    assert!(book(&mut db).is_err(), "another process does not know");
+    stretch.close(&mut db).unwrap();
+    assert_eq!(window(&db), 3600, "the last one, too");
+    book(&mut db).unwrap();
+    assert_eq!((window(&db), astray(&db).unwrap()), (3600, None));
+}
+
+#[test]
 fn a_time_is_found_though_receipts_are_not_in_its_order() {
     let mut db = Connection::open_in_memory().unwrap();
     schema::migrate(&mut db).unwrap();
