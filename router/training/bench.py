@@ -54,6 +54,19 @@ class Bench:
         self.tokens = np.array([len(prompt) / 4 for prompt in self.prompts])
 
 
+def plain():
+    """({domain: (right, all)} of plain requests that training did not see, {what orders: (pairs in order, those whose harder is no longer)})."""
+    here = Path(__file__).parent
+    rows, pairs = evaluate.jsonl(here / "unseen.jsonl"), evaluate.jsonl(here / "unseen_pairs.jsonl")
+    right = {}
+    for row, said in zip(rows, router("score", ({"prompt": row["prompt"]} for row in rows))):
+        right.setdefault(row["domain"], []).append(said["domain"] == row["domain"])
+    easier, harder = (scored([pair[side] for pair in pairs]) for side in ("easier", "harder"))
+    no_longer = np.array([len(pair["harder"]) <= len(pair["easier"]) for pair in pairs])
+    rises = {"difficulty": harder["difficulty"] > easier["difficulty"], "p_small": harder["p_small"] < easier["p_small"]}
+    return {name: (sum(hits), len(hits)) for name, hits in sorted(right.items())}, {name: (up, no_longer) for name, up in rises.items()}
+
+
 def everyday():
     """Requests of the tests' list."""
     lines = Path(ROOT, "router/tests/everyday.txt").read_text().splitlines()
@@ -127,7 +140,7 @@ def main():
     first = learned[SIZES[-1]][0][0]
     unseen = {name: (said["difficulty"], benches[name].weak[rows], benches[name].strong[rows]) for name, (rows, said) in first.items()}
     plot.chart(docs / "img" / "router-bench.png", {name: (bench.scores, bench.weak, bench.strong) for name, bench in benches.items()}, routed, unseen)
-    text = tables.page(benches, learned, robustness, latency, os.getloadavg()[0])
+    text = tables.page(benches, learned, plain(), robustness, latency, os.getloadavg()[0])
     (docs / "router-bench.md").write_text(text)
     print(text)
 

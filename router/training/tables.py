@@ -107,7 +107,15 @@ def times(latency):
     return table(["tokens", "features p50, µs", "p99", "features + ONNX p50, µs", "p99", "allocations a score", "KiB allocated"], rows)
 
 
-def page(benches, learned, robustness, latency, load):
+def plain(domains, pairs):
+    """Of requests unlike the training ones: the domain, and which of two is the harder."""
+    right, count = (sum(values) for values in zip(*domains.values()))
+    found = [table([*domains, "all"], [[*(f"{hits} of {n}" for hits, n in domains.values()), f"{right} of {count}"]])]
+    rows = [(f"`{name}`", f"{up.sum()} of {len(up)}", f"{up[no_longer].sum()} of {no_longer.sum()}") for name, (up, no_longer) in pairs.items()]
+    return "\n\n".join([*found, table(["which of two is harder", "all pairs", "the harder is no longer"], rows)])
+
+
+def page(benches, learned, requests, robustness, latency, load):
     flips, count, small = robustness
     parts = ["# The router, measured", "", "Made by `make bench-router`; do not edit. Figures in brackets are 95 % bootstrap intervals. What the measures mean is at the end.", "",
              "![Cost and quality](img/router-bench.png)", "", "## Ranking: which requests need the large model"]
@@ -124,6 +132,9 @@ def page(benches, learned, robustness, latency, load):
               f"Labels are five parts MMLU to one part GSM8K; every row is judged on the {len(largest[0][0]['MMLU'][0]):,} MMLU and {len(largest[0][0]['GSM8K'][0]):,} GSM8K prompts that no fit of "
               f"its repeat saw. Mean and range of {len(largest)} repeats. Fitting {max(learned):,} labels took {np.mean([run[1]['seconds'] for run in largest]):.0f} s."]
     parts += learned_rows(benches, learned)
+    parts += ["", "## Plain requests: what is asked for", "",
+              "Requests and pairs on one subject (`unseen.jsonl`, `unseen_pairs.jsonl` in `router/training`), written for this by a language model that had not seen the training requests. How many have their domain "
+              "right, and how many pairs are in order:", "", plain(*requests)]
     parts += ["", "## Robustness: how often a harmless change flips the choice", "",
               f"{count} prompts (the everyday list of the tests, and training prompts of every source); the default policy sends {percent(small)} of them to the small model.", "",
               table(["change", "flips at the default policy", "flips at the median difficulty"], [(kind, *map(ranged, sides)) for kind, sides in flips.items()])]
