@@ -9,12 +9,14 @@ fitted to four fifths of the prompts and decides the fifth left out, five times.
 """
 
 import argparse
+import http.server
 import json
 import random
 import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -32,7 +34,7 @@ listen = "127.0.0.1:0"
 [[engine]]
 name = "nobody"
 kind = "openai"
-base_url = "http://127.0.0.1:9/v1"
+base_url = "http://127.0.0.1:{port}/v1"
 [policies]
 files = ["policy.toml"]
 {models}
@@ -50,6 +52,18 @@ ability = {ability}
 POLICY = '[policy]\nname = "default"\nbaseline = "large"\n'
 
 
+class Nobody(http.server.BaseHTTPRequestHandler):
+    """Says that it is well, so that the gateway goes on deciding for it; it is never asked for more."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
 class Gateway:
     """A gateway that decides and calls nobody."""
 
@@ -59,7 +73,9 @@ class Gateway:
         models = "".join(MODEL.format(name=name, input=price[0], output=price[1], ability=toml(abilities[name]))
                          for name, price in PRICES.items())
         named = f'calibration = "{calibration}"' if calibration else ""
-        (home / "tollgate.toml").write_text(CONFIG.format(calibration=named, models=models))
+        self.nobody = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nobody)
+        threading.Thread(target=self.nobody.serve_forever, daemon=True).start()
+        (home / "tollgate.toml").write_text(CONFIG.format(calibration=named, models=models, port=self.nobody.server_port))
         (home / "policy.toml").write_text(POLICY)
         self.process = subprocess.Popen([tollgate, "serve", "--config", "tollgate.toml", "--data-dir", "data"], cwd=home,
                                         stdout=subprocess.PIPE, stderr=open(home / "log", "w"), text=True)
@@ -82,6 +98,7 @@ class Gateway:
     def __exit__(self, *_):
         self.process.terminate()
         self.process.wait(30)
+        self.nobody.shutdown()
         self.home.cleanup()
 
 
