@@ -109,13 +109,13 @@ What limits it is labels: the difference of two single outcomes is mostly chance
 way of reading the prompt finds the same share of the rest. The 59 % that TF-IDF saves on MMLU is learned from 11,000 labels.
 
 ## Known weaknesses
-- **On RouteLLM's outcomes the difficulty does not beat the word count** (table above; on MMLU it is level with it). What separates prompts in the
+- **On RouteLLM's outcomes the difficulty does not beat the word count** (table above; on MMLU the difference is within its interval). What separates prompts in the
   training sources (science, code, arithmetic, common sense) says little about MMLU: law, ethics, accounting, medicine and history have no
   outcomes here, only coarse judgements, and most outcomes come from models that reason in steps, while RouteLLM's answered at once.
 - Transfer to a source that was not in training is weak: see the held-out table, where 0.5 is random and one source's standard error is 0.02 to 0.04.
 - Two chances are calibrated on the training mix. On another mix they are off by a few points, GSM8K's p(small) by 13: check them against your own outcomes.
 - p(large) is measured on RouterBench's three sources alone.
-- English dominates: words of other languages carry little meaning, and each has only a few everyday sentences; Chinese exams besides.
+- English dominates: words of other languages carry little meaning, and each has only a few everyday sentences and some tens of plain requests; Chinese exams besides.
 - Everyday and exam kinds are labelled by judgement, so calibration there is not measured.
 - Ability 0 and 1 are the models above, and of the models with outcomes none is far outside (-0.2 to 1.03). Within a source, what a model gets right goes with
   the easiness (on unseen prompts of MMLU-Pro its logit times 0.6 to 1.1, whatever the ability) and hardly with the prompt's slope (times -0.7 to 0.3, where the ability
