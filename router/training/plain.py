@@ -1,7 +1,7 @@
-"""Requests as people send them, each written by hand for this (plain.jsonl), with what they ask for and how hard that is.
+"""Requests as people send them, each written by a language model for this (plain.jsonl), with what they ask for and how hard that is.
 
 A line has the prompt, its domain, and a level: 1 a very small model nearly always answers it well, 2 a small one mostly, 3 it takes a
-large one, 4 the best often fail. Levels are judgements. The router's tests and what judged its domains are other requests.
+large one, 4 the best often fail. Levels are judgements. The router's tests and unseen.jsonl are other requests.
 """
 import json
 from pathlib import Path

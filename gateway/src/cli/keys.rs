@@ -1,4 +1,5 @@
-//! `tollgate keys`: makes, lists and revokes virtual keys. A running gateway notices within a second.
+//! `tollgate keys`: makes, lists and revokes virtual keys. A running gateway knows a new key at once and
+//! refuses a revoked one within a second.
 
 use std::process::ExitCode;
 
