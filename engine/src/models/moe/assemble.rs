@@ -1,11 +1,12 @@
 //! Writes the mixture of experts: the dense model's tensors in their order, the feed-forward ones cut in pieces.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use super::plan::{LayerPlan, Plan};
-use super::recipe::{MoeShape, Recipe};
+use super::recipe::{Matrix, MoeShape, Recipe};
 use super::split::{self, Part};
 use crate::models::Progress;
 use crate::models::gguf::{Gguf, GgufError, NewTensor, Tensor, TensorType, Value, Writer};
@@ -75,7 +76,7 @@ struct Piece {
 
 #[derive(Clone, Copy)]
 enum Made {
-    Copied,
+    Whole,
     Rows(usize, Part),
     Columns(usize, Part),
     Router(usize),
@@ -83,15 +84,16 @@ enum Made {
 }
 
 fn pieces(tensor: &Tensor, plan: &Plan, recipe: &Recipe) -> Result<Vec<Piece>, GgufError> {
-    let Some((layer, matrix)) = feed_forward(&tensor.name) else {
-        let new = NewTensor { name: tensor.name.clone(), shape: tensor.shape.clone(), kind: tensor.kind };
-        return Ok(vec![Piece { new, made: Made::Copied }]);
+    let kind = recipe.stored(tensor);
+    let Some((layer, matrix)) = Matrix::of(&tensor.name) else {
+        let new = NewTensor { name: tensor.name.clone(), shape: tensor.shape.clone(), kind };
+        return Ok(vec![Piece { new, made: Made::Whole }]);
     };
     let MoeShape { width, shared_neurons, experts, expert_neurons } = plan.shape;
     let (width, shared, experts, each) =
         (width.into(), shared_neurons.into(), experts.into(), expert_neurons.into());
     let neurons = plan.shape.neurons() as u64;
-    let down = matrix == "down";
+    let down = matrix == Matrix::Down;
     if layer >= plan.layers.len() || tensor.shape != (if down { [neurons, width] } else { [width, neurons] })
     {
         return Err(tensor.damaged("its shape is not the one the plan was made for"));
@@ -102,33 +104,22 @@ fn pieces(tensor: &Tensor, plan: &Plan, recipe: &Recipe) -> Result<Vec<Piece>, G
     };
     if down {
         return Ok(vec![
-            piece("down_shexp", vec![shared, width], recipe.down, Made::Columns(layer, Part::Shared)),
-            piece("down_exps", vec![each, width, experts], recipe.down, Made::Columns(layer, Part::Routed)),
+            piece("down_shexp", vec![shared, width], kind, Made::Columns(layer, Part::Shared)),
+            piece("down_exps", vec![each, width, experts], kind, Made::Columns(layer, Part::Routed)),
         ]);
     }
+    let name = matrix.name();
     let mut made = vec![
-        piece(&format!("{matrix}_shexp"), vec![width, shared], tensor.kind, Made::Rows(layer, Part::Shared)),
-        piece(
-            &format!("{matrix}_exps"),
-            vec![width, each, experts],
-            tensor.kind,
-            Made::Rows(layer, Part::Routed),
-        ),
+        piece(&format!("{name}_shexp"), vec![width, shared], kind, Made::Rows(layer, Part::Shared)),
+        piece(&format!("{name}_exps"), vec![width, each, experts], kind, Made::Rows(layer, Part::Routed)),
     ];
-    if matrix == "gate" {
+    if matrix == Matrix::Gate {
         made.push(piece("gate_inp", vec![width, experts], TensorType::F32, Made::Router(layer)));
         if recipe.architecture.shared_gate() {
             made.push(piece("gate_inp_shexp", vec![width], TensorType::F32, Made::SharedGate));
         }
     }
     Ok(made)
-}
-
-/// The layer and the matrix, if `name` is one of the three that are cut.
-pub(crate) fn feed_forward(name: &str) -> Option<(usize, &str)> {
-    let (layer, rest) = name.strip_prefix("blk.")?.split_once('.')?;
-    let matrix = rest.strip_prefix("ffn_")?.strip_suffix(".weight")?;
-    matches!(matrix, "gate" | "up" | "down").then_some((layer.parse().ok()?, matrix))
 }
 
 fn write_pieces<W: Write>(
@@ -139,20 +130,20 @@ fn write_pieces<W: Write>(
     (plan, recipe): (&Plan, &Recipe),
 ) -> Result<(), GgufError> {
     let layer = |at: usize| -> &LayerPlan { &plan.layers[at] };
+    let correction = Matrix::of(&tensor.name).and_then(|(at, matrix)| layer(at).correction(matrix));
     let is_cut_by_columns = pieces.iter().any(|piece| matches!(piece.made, Made::Columns(..)));
-    let mut numbers = if is_cut_by_columns { split::down_numbers(tensor, data)? } else { Vec::new() };
-    if is_cut_by_columns
-        && let Some((at, _)) = feed_forward(&tensor.name)
-        && let Some(correction) = &layer(at).correction
-    {
-        correction.add_to(&mut numbers);
+    let (mut numbers, mut stored) = (Vec::new(), Cow::Borrowed(data));
+    if is_cut_by_columns {
+        numbers = split::numbers(tensor, data, correction)?;
+    } else {
+        stored = split::stored(tensor, data, recipe.stored(tensor), correction)?;
     }
     for piece in pieces {
         let name = &piece.new.name;
         match piece.made {
-            Made::Copied => writer.tensor(name, data)?,
+            Made::Whole => writer.tensor(name, &stored)?,
             Made::Rows(at, part) => {
-                writer.tensor(name, &split::rows(data, &layer(at).order, part, plan.shape))?
+                writer.tensor(name, &split::rows(&stored, &layer(at).order, part, plan.shape))?
             }
             Made::Columns(at, part) => {
                 let how = (part, plan.shape, recipe.architecture);

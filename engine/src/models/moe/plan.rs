@@ -1,4 +1,4 @@
-//! Reads a plan: for each layer the order of its neurons, shared ones first, the router, and perhaps a correction.
+//! Reads a plan: for each layer the order of its neurons, shared ones first, the router, and perhaps corrections.
 //!
 //! A plan is a GGUF file of its own architecture. It is checked on reading: every order is a permutation, every
 //! router fits, so what cuts the model need not doubt it.
@@ -6,7 +6,7 @@
 use std::io::Cursor;
 
 use super::correction::Correction;
-use super::recipe::MoeShape;
+use super::recipe::{Matrix, MoeShape};
 use crate::models::gguf::{Gguf, GgufError, Tensor, TensorType};
 
 /// What is done to each layer.
@@ -23,8 +23,20 @@ pub(crate) struct LayerPlan {
     pub(crate) order: Vec<u16>,
     /// The router's weights, single precision, a row for each expert, as they stand in a file.
     pub(crate) router: Vec<u8>,
-    /// What is added to the down projection before it is cut, if the plan has learnt something.
-    pub(crate) correction: Option<Correction>,
+    gate: Option<Correction>,
+    up: Option<Correction>,
+    down: Option<Correction>,
+}
+
+impl LayerPlan {
+    /// What is added to `matrix` before it is cut, if the plan has learnt something about it.
+    pub(crate) fn correction(&self, matrix: Matrix) -> Option<&Correction> {
+        match matrix {
+            Matrix::Gate => self.gate.as_ref(),
+            Matrix::Up => self.up.as_ref(),
+            Matrix::Down => self.down.as_ref(),
+        }
+    }
 }
 
 impl Plan {
@@ -72,8 +84,14 @@ fn layer_plan(gguf: &Gguf, bytes: &[u8], layer: usize, shape: MoeShape) -> Resul
     if !is_permutation(&places) {
         return Err(order.damaged("it names a neuron twice, or one that is not there"));
     }
-    let correction = Correction::read(gguf, bytes, layer, shape)?;
-    Ok(LayerPlan { order: places, router: gguf.data(Cursor::new(bytes), router)?, correction })
+    let correction = |matrix| Correction::read(gguf, bytes, (layer, matrix), shape);
+    Ok(LayerPlan {
+        order: places,
+        router: gguf.data(Cursor::new(bytes), router)?,
+        gate: correction(Matrix::Gate)?,
+        up: correction(Matrix::Up)?,
+        down: correction(Matrix::Down)?,
+    })
 }
 
 fn is_permutation(places: &[u16]) -> bool {

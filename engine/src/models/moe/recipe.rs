@@ -1,7 +1,7 @@
 //! How each made model is made: from what, into which architecture, how many experts, how stored.
 
 use crate::models::ModelError;
-use crate::models::gguf::{TensorType, Value};
+use crate::models::gguf::{Tensor, TensorType, Value};
 
 /// Raised when the program would make other bytes from the same recipe, so that cached models are made anew.
 const REVISION: u32 = 1;
@@ -21,10 +21,43 @@ pub(crate) struct Recipe {
     /// Experts that a token passes through.
     pub(crate) active: u32,
     /// How down projections are stored. Cutting them cuts through the blocks of the source, so they are quantized
-    /// anew; gate and up projections are cut between blocks and stay as they are, bit for bit.
+    /// anew in any case.
     pub(crate) down: TensorType,
-    /// Which neuron goes where, the routers, and what was learnt about the down projections.
+    /// How every other matrix is stored that a token is multiplied by; `None`: as in the source, bit for bit.
+    pub(crate) others: Option<TensorType>,
+    /// Which neuron goes where, the routers, and what was learnt about the matrices.
     pub(crate) plan: &'static [u8],
+}
+
+/// One of the three matrices of a feed-forward layer, which are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Matrix {
+    Gate,
+    Up,
+    Down,
+}
+
+impl Matrix {
+    /// The layer and the matrix that a tensor called `name` is, if it is one of the three.
+    pub(crate) fn of(name: &str) -> Option<(usize, Self)> {
+        let (layer, rest) = name.strip_prefix("blk.")?.split_once('.')?;
+        let matrix = match rest.strip_prefix("ffn_")?.strip_suffix(".weight")? {
+            "gate" => Self::Gate,
+            "up" => Self::Up,
+            "down" => Self::Down,
+            _ => return None,
+        };
+        Some((layer.parse().ok()?, matrix))
+    }
+
+    /// Its name within those of tensors.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Gate => "gate",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
 }
 
 /// The llama.cpp architecture that computes a cut model, and what it asks of the weights.
@@ -45,6 +78,7 @@ const RECIPES: &[Recipe] = &[
         experts: 24,
         active: 12,
         down: TensorType::Q5_0,
+        others: None,
         plan: include_bytes!("../../../moe/qwen-0.5b.plan.gguf"),
     },
     Recipe {
@@ -55,6 +89,7 @@ const RECIPES: &[Recipe] = &[
         experts: 8,
         active: 6,
         down: TensorType::Q8_0,
+        others: None,
         plan: include_bytes!("../../../moe/smollm2-135m.plan.gguf"),
     },
 ];
@@ -74,9 +109,22 @@ impl Recipe {
         Ok(self)
     }
 
+    /// How `tensor` of the dense model is stored, whole or in pieces.
+    pub(crate) fn stored(&self, tensor: &Tensor) -> TensorType {
+        let is_down = Matrix::of(&tensor.name).is_some_and(|(_, matrix)| matrix == Matrix::Down);
+        let is_multiplied = tensor.shape.len() == 2 && tensor.name != "token_embd.weight";
+        match self.others {
+            _ if is_down => self.down,
+            Some(kind) if is_multiplied => kind,
+            _ => tensor.kind,
+        }
+    }
+
     /// Everything that decides the result beside the plan and the source.
     pub(crate) fn terms(&self) -> String {
-        format!("{REVISION} {} {:?} {} {}", self.title, self.architecture, self.active, self.down.name())
+        let others = self.others.map_or("as they were".into(), TensorType::name);
+        let Self { title, architecture, active, down, .. } = self;
+        format!("{REVISION} {title} {architecture:?} {active} {} {others}", down.name())
     }
 }
 

@@ -1,5 +1,8 @@
-//! Cuts the three matrices of a feed-forward layer into a shared part and experts.
+//! Cuts the three matrices of a feed-forward layer into a shared part and experts, and stores matrices anew.
 
+use std::borrow::Cow;
+
+use super::correction::Correction;
 use super::recipe::{Architecture, MoeShape};
 use crate::llama::quantize;
 use crate::models::gguf::{GgufError, Tensor, TensorType};
@@ -22,10 +25,34 @@ pub(crate) fn rows(data: &[u8], order: &[u16], part: Part, shape: MoeShape) -> V
     out
 }
 
-/// The down projection as numbers: a row for each output, a column for each neuron.
-pub(crate) fn down_numbers(tensor: &Tensor, data: &[u8]) -> Result<Vec<f32>, GgufError> {
-    quantize::to_f32(tensor.kind, data)
-        .ok_or_else(|| tensor.damaged("its type cannot be turned into numbers"))
+/// The numbers of a matrix, row after row, with what was learnt about it.
+pub(crate) fn numbers(
+    tensor: &Tensor,
+    data: &[u8],
+    correction: Option<&Correction>,
+) -> Result<Vec<f32>, GgufError> {
+    let mut numbers = quantize::to_f32(tensor.kind, data)
+        .ok_or_else(|| tensor.damaged("its type cannot be turned into numbers"))?;
+    if let Some(correction) = correction {
+        correction.add_to(&mut numbers);
+    }
+    Ok(numbers)
+}
+
+/// A whole tensor with what was learnt about it, stored as `kind`; bit for bit as it is if neither changes it.
+pub(crate) fn stored<'a>(
+    tensor: &Tensor,
+    data: &'a [u8],
+    kind: TensorType,
+    correction: Option<&Correction>,
+) -> Result<Cow<'a, [u8]>, GgufError> {
+    if kind == tensor.kind && correction.is_none() {
+        return Ok(Cow::Borrowed(data));
+    }
+    let row = tensor.shape.first().and_then(|row| usize::try_from(*row).ok()).unwrap_or(0);
+    quantize::from_f32(kind, &numbers(tensor, data, correction)?, row)
+        .map(Cow::Owned)
+        .ok_or_else(|| tensor.damaged("it does not fit the type to store it in"))
 }
 
 /// The columns of a down projection that belong to `part`, scaled as `architecture` wants them and quantized.

@@ -72,7 +72,17 @@ fn down_value(at: u64) -> f32 {
 
 fn recipe(plan: &'static [u8], architecture: Architecture) -> Recipe {
     let (name, source, title) = ("tiny-moe", "tiny", "Tiny");
-    Recipe { name, source, title, architecture, experts: 4, active: 2, down: TensorType::F32, plan }
+    Recipe {
+        name,
+        source,
+        title,
+        architecture,
+        experts: 4,
+        active: 2,
+        down: TensorType::F32,
+        others: None,
+        plan,
+    }
 }
 
 fn order() -> Vec<u16> {
@@ -159,6 +169,33 @@ fn a_correction_is_added_before_the_cut() {
 }
 
 #[test]
+fn a_gates_correction_goes_with_its_neurons() {
+    let folder = tempfile::tempdir().unwrap();
+    let (left, right) = (factor(WIDTH), factor(NEURONS));
+    let factors = [("blk.0.gate_left", WIDTH, left.clone()), ("blk.0.gate_right", NEURONS, right.clone())];
+    let plan = corrected_plan_bytes(&order(), 128, &factors);
+    let (plain, plain_path) = assembled(folder.path(), Architecture::Deepseek);
+    let numbers = |gguf: &Gguf, path: &Path| {
+        let stored = data(gguf, path, "blk.0.ffn_gate_exps.weight");
+        crate::llama::quantize::to_f32(TensorType::Q8_0, &stored).unwrap()
+    };
+    let before = numbers(&plain, &plain_path);
+    let (gguf, path) = assembled_by(folder.path(), Architecture::Deepseek, plan);
+    let after = numbers(&gguf, &path);
+    let routed = order()[128..].iter().map(|neuron| usize::from(*neuron)).enumerate().collect::<Vec<_>>();
+    // Their bytes are read as small scales; those of the others are huge or no numbers.
+    for (place, neuron) in routed.into_iter().filter(|(_, neuron)| neuron % 128 < 48) {
+        let row = place * 32..(place + 1) * 32;
+        let step = after[row.clone()].iter().fold(0.0_f32, |most, weight| most.max(weight.abs())) / 127.0;
+        for column in 0..32 {
+            let change: f32 = (0..2).map(|rank| left[rank * 32 + column] * right[rank * 256 + neuron]).sum();
+            let wanted = before[row.start + column] + change;
+            assert!((after[row.start + column] - wanted).abs() <= step, "neuron {neuron} column {column}");
+        }
+    }
+}
+
+#[test]
 fn a_correction_that_does_not_fit_is_refused() {
     let refused = |factors: &[(&str, u64, Vec<f32>)]| {
         Plan::read(&corrected_plan_bytes(&order(), 128, factors)).unwrap_err().to_string()
@@ -175,23 +212,47 @@ fn a_correction_that_does_not_fit_is_refused() {
 }
 
 #[test]
-fn the_control_differs_from_the_dense_model_in_how_down_is_stored() {
+fn the_control_differs_from_the_dense_model_in_how_matrices_are_stored() {
+    for others in [None, Some(TensorType::Q4_0)] {
+        let folder = tempfile::tempdir().unwrap();
+        let dense = dense(folder.path(), "qwen2");
+        let path = folder.path().join("control.gguf");
+        let plan = Box::leak(plan_bytes(&order(), 128).into_boxed_slice());
+        let recipe = Recipe { down: TensorType::Q8_0, others, ..recipe(plan, Architecture::Qwen2Moe) };
+        control::control(&dense, BufWriter::new(File::create(&path).unwrap()), &recipe, &Silent).unwrap();
+        let (source, made) = (Gguf::open(&dense).unwrap(), Gguf::open(&path).unwrap());
+        assert_eq!(made.metadata, source.metadata);
+        for tensor in &source.tensors {
+            let found = made.tensor(&tensor.name).unwrap();
+            assert_eq!(found.shape, tensor.shape);
+            match (tensor.name.as_str(), others) {
+                ("blk.0.ffn_down.weight", _) => assert_eq!(found.kind, TensorType::Q8_0),
+                ("blk.0.ffn_gate.weight", Some(kind)) => assert_eq!(found.kind, kind),
+                (name, _) => assert_eq!(data(&made, &path, name), data(&source, &dense, name), "{name}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_mixture_is_stored_as_its_control_is() {
     let folder = tempfile::tempdir().unwrap();
     let dense = dense(folder.path(), "qwen2");
-    let path = folder.path().join("control.gguf");
     let plan = Box::leak(plan_bytes(&order(), 128).into_boxed_slice());
-    let recipe = Recipe { down: TensorType::Q8_0, ..recipe(plan, Architecture::Qwen2Moe) };
-    control::control(&dense, BufWriter::new(File::create(&path).unwrap()), &recipe, &Silent).unwrap();
-    let (source, made) = (Gguf::open(&dense).unwrap(), Gguf::open(&path).unwrap());
-    assert_eq!(made.metadata, source.metadata);
-    for tensor in &source.tensors {
-        let found = made.tensor(&tensor.name).unwrap();
-        assert_eq!(found.shape, tensor.shape);
-        if tensor.name.contains("ffn_down") {
-            assert_eq!(found.kind, TensorType::Q8_0);
-        } else {
-            assert_eq!(data(&made, &path, &tensor.name), data(&source, &dense, &tensor.name));
-        }
+    let recipe = Recipe { others: Some(TensorType::Q4_0), ..recipe(plan, Architecture::Qwen2Moe) };
+    let made = |name: &str| folder.path().join(name);
+    let file = |name: &str| BufWriter::new(File::create(made(name)).unwrap());
+    assemble::assemble(&dense, file("moe.gguf"), &recipe, &Silent).unwrap();
+    control::control(&dense, file("control.gguf"), &recipe, &Silent).unwrap();
+    let (moe, control) = (Gguf::open(&made("moe.gguf")).unwrap(), Gguf::open(&made("control.gguf")).unwrap());
+    let rows = data(&control, &made("control.gguf"), "blk.0.ffn_gate.weight");
+    let shared = data(&moe, &made("moe.gguf"), "blk.0.ffn_gate_shexp.weight");
+    for (place, neuron) in order()[..128].iter().map(|neuron| usize::from(*neuron)).enumerate() {
+        assert_eq!(
+            shared[place * 18..(place + 1) * 18],
+            rows[neuron * 18..(neuron + 1) * 18],
+            "neuron {neuron}"
+        );
     }
 }
 
