@@ -54,12 +54,11 @@ def prompts():
         rows = [json.loads(line) for line in lines]
     random.Random(7).shuffle(rows)
     for row in rows:
-        source = row["source"]
-        if source in GROUPS["all"]:
-            kind = "pattern" if source in EASY else "letter" if source in EXAM else "number"
-            ask = row["prompt"] + {"pattern": "", "letter": tasks.ONE_LETTER, "number": SHORT_STEPS}[kind]
-            limit = NUMBER_TOKENS if kind == "number" else tasks.LIMITS[source]
-            yield {**tasks.task(source, row["prompt"], ask, kind, row["reference"]), "max_tokens": limit}
+        if row["source"] in GROUPS["all"]:
+            made = tasks.task(row["source"], row["prompt"], row["reference"])
+            if made["kind"] == "number":
+                made |= {"ask": row["prompt"] + SHORT_STEPS, "max_tokens": NUMBER_TOKENS}
+            yield made
 
 
 def files(arguments, folder):

@@ -2,6 +2,7 @@
 """How good the demo's two models are, prompt by prompt: asks both the same prompts with checkable answers and grades them.
 
     outcomes.py --tollgate target/release/tollgate --data DATA/train --references CLONES     runs (or goes on with) the tasks
+    outcomes.py --tollgate target/release/tollgate --again small                               asks one of the two anew, after it has changed
     outcomes.py --report                                                                       prints what was found
     outcomes.py --labels FILE                                                                  writes what `tollgate calibrate` reads
 
@@ -50,11 +51,27 @@ def run(arguments):
 
 def row(made, low, high):
     """A line of the result."""
-    return {"id": made["id"], "source": made["source"], "prompt": made["prompt"],
-            "small_ok": int(tasks.good(made, low.text)), "large_ok": int(tasks.good(made, high.text)),
-            "reference": made["reference"], "prompt_tokens": low.prompt_tokens,
-            "small_tokens": low.completion_tokens, "large_tokens": high.completion_tokens,
-            "small_ms": low.ms, "large_ms": high.ms, "small_cut": int(low.cut), "large_cut": int(high.cut)}
+    shared = {name: made[name] for name in ("id", "source", "prompt", "reference")}
+    return {**shared, "prompt_tokens": low.prompt_tokens, **graded("small", made, low), **graded("large", made, high)}
+
+
+def graded(who, made, said):
+    """What is kept of one model's answer."""
+    return {f"{who}_ok": int(tasks.good(made, said.text)), f"{who}_tokens": said.completion_tokens,
+            f"{who}_ms": said.ms, f"{who}_cut": int(said.cut)}
+
+
+def again(arguments):
+    """Asks one model all prompts anew and keeps what the other said; the file is replaced when all are answered."""
+    who, rows = arguments.again, read(arguments.out)
+    with Engine(arguments.tollgate, {"small": SMALL, "large": LARGE}[who], 8, arguments.threads) as engine:
+        for start in range(0, len(rows), BLOCK):
+            made = [tasks.task(line["source"], line["prompt"], line["reference"]) for line in rows[start:start + BLOCK]]
+            for line, one, said in zip(rows[start:], made, engine.ask_all([(one["ask"], one["max_tokens"]) for one in made])):
+                line.update(graded(who, one, said))
+            print(f"    {start + len(made)} of {len(rows)}", flush=True)
+    with open(arguments.out, "w", encoding="utf-8") as out:
+        out.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in rows)
 
 
 def read(path):
@@ -106,11 +123,14 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=HERE / "outcomes.jsonl")
     parser.add_argument("--labels", type=Path, help="only write the prompts with their outcomes there")
+    parser.add_argument("--again", choices=["small", "large"], help="ask this model all prompts anew")
     parser.add_argument("--report", action="store_true", help="only print the table")
     arguments = parser.parse_args()
     if arguments.labels:
         return labels(read(arguments.out), arguments.labels)
-    if not arguments.report:
+    if arguments.again:
+        again(arguments)
+    elif not arguments.report:
         if not (arguments.tollgate and arguments.data and arguments.references):
             parser.error("--tollgate, --data and --references are needed to run the tasks")
         run(arguments)

@@ -29,6 +29,9 @@ REPOSITORIES = {"gsm8k": ("openai/grade-school-math", "grade_school_math/data/tr
                 "svamp": ("ZubinGou/math-evaluation-harness", "data/svamp/test.jsonl"),
                 "mmlu-pro": ("TIGER-AI-Lab/MMLU-Pro", "eval_results/model_outputs_Mixtral-8x7B-Instruct-v0.1_5shots.zip"),
                 "openbookqa": ("AGI-Edgerunners/LLM-Adapters", "dataset/openbookqa/train.json")}
+# How a source is graded, and what is said after its prompts.
+EASY, SUM, WORKED, OPTION = ("pattern", ""), ("number", ""), ("number", SHOW_NUMBER), ("letter", ONE_LETTER)
+HOW = {"easy": EASY, "easy-80": EASY, "easy-200": EASY, "arithmetic": SUM, "svamp": WORKED, "gsm8k": WORKED, "math": WORKED, "mmlu-pro": OPTION, "openbookqa": OPTION}
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:\s*/\s*\d+)?|-?\.\d+")
 
 
@@ -87,10 +90,10 @@ def rows_of(train, source):
         return [row for row in rows if row["source"].endswith(ending) and len(row["prompt"]) <= LONGEST_PROMPT.get(source, 900)]
 
 
-def task(source, prompt, ask, kind, reference):
+def task(source, prompt, reference):
     """One task; its id is a hash of the prompt."""
-    name = hashlib.sha256(prompt.encode()).hexdigest()[:16]
-    return {"id": name, "source": source, "prompt": prompt, "ask": ask, "kind": kind, "reference": reference, "max_tokens": LIMITS[source]}
+    name, (kind, ending) = hashlib.sha256(prompt.encode()).hexdigest()[:16], HOW[source]
+    return {"id": name, "source": source, "prompt": prompt, "ask": prompt + ending, "kind": kind, "reference": reference, "max_tokens": LIMITS[source]}
 
 
 def drawn(train, references, source):
@@ -101,7 +104,7 @@ def drawn(train, references, source):
         if source == "arithmetic":
             terms = prompt.removesuffix("=").strip()
             if re.fullmatch(r"[\d+\-* ]+", terms) and terms.count(" ") <= 4:
-                yield task(source, prompt, prompt, "number", str(eval(terms)))  # digits and + - * alone
+                yield task(source, prompt, str(eval(terms)))  # digits and + - * alone
             continue
         lettered = re.sub(r"(?m)^[A-J]\. ", "", prompt) if source == "mmlu-pro" else prompt
         reference = known.get(letters(lettered))
@@ -110,15 +113,15 @@ def drawn(train, references, source):
         if source in ("mmlu-pro", "openbookqa"):
             # OpenBookQA comes with "Answer1: …"; letters are what both models know from exams.
             shown = re.sub(r"\s*Answer(\d): ", lambda m: f"\n{'ABCD'[int(m[1]) - 1]}. ", prompt)
-            yield task(source, shown, shown + ONE_LETTER, "letter", reference)
+            yield task(source, shown, reference)
         elif number(reference) is not None:
-            yield task(source, prompt, prompt + SHOW_NUMBER, "number", reference)
+            yield task(source, prompt, reference)
 
 
 def draw(train, references, listed, seed=7):
     """The tasks of all sources, shuffled so that any beginning of the list is a fair sample; `listed` are the easy prompts of files, by source."""
-    chosen = [task(source, row["prompt"], row["prompt"], "pattern", row["passes"]) for source, rows in listed.items() for row in rows]
-    chosen += [task("easy", prompt, prompt, "pattern", pattern) for _, prompt, pattern in easy.tasks()][:COUNTS["easy"]]
+    chosen = [task(source, row["prompt"], row["passes"]) for source, rows in listed.items() for row in rows]
+    chosen += [task("easy", prompt, pattern) for _, prompt, pattern in easy.tasks()][:COUNTS["easy"]]
     for source in COUNTS:
         if not source.startswith("easy"):
             found = {made["id"]: made for made in drawn(train, references, source)}
