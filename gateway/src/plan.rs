@@ -69,21 +69,8 @@ impl<'a> Plan<'a> {
         });
         let took = Duration::from_micros(u64::from(score.elapsed_us));
         app.metrics.scored(f64::from(score.difficulty), took);
-        let texts: usize = chat.turns.iter().map(|turn| turn.text.len()).sum();
-        // What is not text (tool definitions, schemas) is dense JSON: about three bytes a token.
-        let extras = chat.prompt_bytes.saturating_sub(texts) as u64 / 3;
-        let messages = chat.turns.len() as u64;
-        Plan {
-            prompt_tokens: prompt_tokens(chat.turns.iter().map(|turn| turn.text.as_ref())) + extras,
-            prompt_tokens_upper: prompt_tokens_upper(chat.prompt_bytes as u64, messages),
-            deadline_ms,
-            app,
-            ask,
-            chat,
-            score,
-            bond,
-            draw: None,
-        }
+        let (prompt_tokens, prompt_tokens_upper) = counted_tokens(chat);
+        Plan { prompt_tokens, prompt_tokens_upper, deadline_ms, app, ask, chat, score, bond, draw: None }
     }
 
     /// The same, with the draw that exploration goes by.
@@ -210,6 +197,16 @@ impl<'a> Plan<'a> {
             ..self.score.facts(self.prompt_tokens, &self.ask.tags, quality)
         }
     }
+}
+
+/// Tokens of a conversation's prompt, as expected and at most.
+#[must_use]
+pub fn counted_tokens(chat: &Chat<'_>) -> (u64, u64) {
+    let texts: usize = chat.turns.iter().map(|turn| turn.text.len()).sum();
+    // What is not text (tool definitions, schemas) is dense JSON: about three bytes a token.
+    let extras = chat.prompt_bytes.saturating_sub(texts) as u64 / 3;
+    let expected = prompt_tokens(chat.turns.iter().map(|turn| turn.text.as_ref())) + extras;
+    (expected, prompt_tokens_upper(chat.prompt_bytes as u64, chat.turns.len() as u64))
 }
 
 /// Tokens that become vectors, as expected and at most: a byte is a token at worst, and two stand around each text.

@@ -6,7 +6,7 @@ use serde_json::Value;
 pub(crate) fn whole(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let choice = answer.pointer("/choices/0")?;
-    if choice.pointer("/message/tool_calls").is_some_and(|calls| !calls.is_null()) || is_cut(choice) {
+    if calls_tools(choice.pointer("/message/tool_calls")) || is_cut(choice) {
         return None;
     }
     let text = choice.pointer("/message/content")?.as_str()?;
@@ -22,7 +22,7 @@ pub(crate) fn streamed(frames: &[u8]) -> Option<String> {
         };
         let Ok(chunk) = serde_json::from_str::<Value>(data) else { return None };
         let Some(choice) = chunk.pointer("/choices/0") else { continue };
-        if choice.pointer("/delta/tool_calls").is_some_and(|calls| !calls.is_null()) || is_cut(choice) {
+        if calls_tools(choice.pointer("/delta/tool_calls")) || is_cut(choice) {
             return None;
         }
         if let Some(piece) = choice.pointer("/delta/content").and_then(Value::as_str) {
@@ -30,6 +30,11 @@ pub(crate) fn streamed(frames: &[u8]) -> Option<String> {
         }
     }
     (!said.trim().is_empty()).then_some(said)
+}
+
+/// Some engines (vLLM) write an empty list where no tool is called.
+fn calls_tools(calls: Option<&Value>) -> bool {
+    calls.is_some_and(|calls| !calls.is_null() && calls.as_array().is_none_or(|calls| !calls.is_empty()))
 }
 
 fn is_cut(choice: &Value) -> bool {
@@ -46,6 +51,10 @@ mod tests {
             br#"{"choices":[{"finish_reason":"stop","message":{"content":"Paris.","tool_calls":null}}]}"#;
         assert_eq!(whole(body).as_deref(), Some("Paris."));
         assert_eq!(whole(br#"{"choices":[{"finish_reason":"length","message":{"content":"Par"}}]}"#), None);
+        let empty =
+            br#"{"choices":[{"finish_reason":"stop","message":{"content":"Paris.","tool_calls":[]}}]}"#;
+        assert_eq!(whole(empty).as_deref(), Some("Paris."), "no tool is called");
+        assert_eq!(whole(br#"{"choices":[{"message":{"content":"I call","tool_calls":[{}]}}]}"#), None);
         assert_eq!(whole(br#"{"choices":[{"message":{"content":null,"tool_calls":[{}]}}]}"#), None);
         let frames = b"data: {\"choices\":[{\"delta\":{\"content\":\"Pa\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"ris\"},\
             \"finish_reason\":\"stop\"}]}\n\ndata: {\"choices\":[],\"usage\":{}}\n\ndata: [DONE]\n\n";

@@ -153,6 +153,7 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
         retention: Retention::new(config.keep_days, config.content),
     };
     tasks.spawn(watch.run(signal(SignalKind::hangup())?));
+    tell_moved_twice(config);
     tell_assumed(config);
     tracing::info!(%address, models = app.catalog.models().len(), ledger = %location, "serving");
     ready(address);
@@ -184,6 +185,19 @@ fn tell_assumed(config: &Config) {
         tracing::info!(
             models = assumed.join(", "),
             "no `ability` and no calibration: taken for the classifier's reference models; see \"Say how able your models are\" in docs/router.md"
+        );
+    }
+}
+
+/// A calibration says itself how good the two labelled models are: an ability beside it would move them once more.
+fn tell_moved_twice(config: &Config) {
+    let stated = config.models.iter().filter(|model| model.ability.is_some());
+    let stated: Vec<&str> = stated.map(|model| model.name.as_str()).collect();
+    if config.router.calibration.is_some() && !stated.is_empty() {
+        tracing::info!(
+            models = stated.join(", "),
+            "`ability` beside a calibration: of the two models that were labelled the small one has ability 0 and the large one 1, so leave \
+             theirs out; see \"Fit it to your own outcomes\" in docs/router.md"
         );
     }
 }

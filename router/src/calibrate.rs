@@ -100,6 +100,17 @@ pub enum FitError {
         /// How many there are.
         found: usize,
     },
+    /// Enough labels, of fewer prompts than [`LEAST_LABELS`].
+    #[error(
+        "the {found} labels are of {prompts} different prompts: at least {LEAST_LABELS} different ones are needed, and some \
+         hundred are better"
+    )]
+    Repeated {
+        /// How many labels there are.
+        found: usize,
+        /// How many prompts.
+        prompts: usize,
+    },
     /// A model that nearly always, or nearly never, does well.
     #[error(
         "{which} is {value} in all but {others} of the {found} labels: at least {LEAST_CASES} of each are needed; label \
@@ -138,7 +149,8 @@ const TOLD_LOSSES: [f64; 4] = [0.02, 0.05, 0.1, 0.15];
 /// # Errors
 /// [`FitError`] when the labels are too few or too much alike.
 pub fn fit(graph: &str, examples: &[Example]) -> Result<(Calibration, Report), FitError> {
-    let outcomes = examined(examples)?;
+    let prompts = fit::prompts(examples);
+    let outcomes = examined(examples, &prompts)?;
     let data = Data::new(examples);
     let (reads, ridge) = data.choose();
     let (said, logits) = data.crossed(reads, ridge);
@@ -156,8 +168,8 @@ pub fn fit(graph: &str, examples: &[Example]) -> Result<(Calibration, Report), F
         labels: labels.len(),
         outcomes,
         reads,
-        before: quality(&before, &labels),
-        after: quality(&said, &labels),
+        before: quality(&before, &labels, &prompts),
+        after: quality(&said, &labels, &prompts),
         bounds: bounds(&calibration, &said),
     };
     Ok((calibration, report))
@@ -173,10 +185,14 @@ fn bounds(calibration: &Calibration, said: &[Said]) -> Vec<Bound> {
 }
 
 /// Whether there is anything to learn from.
-fn examined(examples: &[Example]) -> Result<Outcomes, FitError> {
+fn examined(examples: &[Example], prompts: &[usize]) -> Result<Outcomes, FitError> {
     let found = examples.len();
     if found < LEAST_LABELS {
         return Err(FitError::TooFew { found });
+    }
+    let prompts = prompts.iter().max().map_or(0, |most| most + 1);
+    if prompts < LEAST_LABELS {
+        return Err(FitError::Repeated { found, prompts });
     }
     let mut outcomes = Outcomes::default();
     for example in examples {

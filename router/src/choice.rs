@@ -18,6 +18,9 @@ pub struct Choice {
     pub domain: String,
     /// How much worse than the baseline was good enough, as a difference of probabilities.
     pub gap: f64,
+    /// How much worse may at most be sent below the baseline, where the policy bounds losses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<f64>,
     /// λ, in quality per dollar.
     pub price_of_money: f64,
     /// μ, in quality for a missed deadline.
@@ -55,6 +58,7 @@ impl Choice {
             p_large: score.p_large,
             domain: score.domain.to_owned(),
             gap: 0.0,
+            bound: None,
             price_of_money: 0.0,
             latency_weight: 0.0,
             baseline: String::new(),
@@ -72,7 +76,9 @@ impl Choice {
     #[must_use]
     pub fn take(&self, abilities: &Abilities) -> Option<&Candidate> {
         let large = Ability::from(1.0);
-        let p_good = |model: &str| self.p_good(abilities.get(model).unwrap_or(&large));
+        let ability = |model: &str| abilities.get(model).unwrap_or(&large);
+        let p_good = |model: &str| self.p_good(ability(model));
+        let able = |model: &str| (p_good(model), ability(model).in_domain(&self.domain));
         let asked = objective::good_enough(p_good(&self.baseline), f64::from(self.p_large), self.gap);
         let worth = |candidate: &Candidate| {
             let p_good = p_good(&candidate.model);
@@ -84,7 +90,13 @@ impl Choice {
                 self.price_of_money,
                 self.latency_weight,
             );
-            Worth { utility, cost: candidate.cost, p_good }
+            let breaks_bound = objective::breaks_bound(
+                able(&candidate.model),
+                able(&self.baseline),
+                f64::from(self.p_large),
+                self.bound,
+            );
+            Worth { breaks_bound, utility, cost: candidate.cost, p_good }
         };
         let worths = self.candidates.iter().map(|candidate| (worth(candidate), candidate));
         worths.min_by(|(one, _), (other, _)| one.before(other)).map(|(_, candidate)| candidate)

@@ -37,13 +37,16 @@ pub fn decide(
     let baseline = catalog.position(&policy.baseline).unwrap_or(0);
     let ability = catalog.models().get(baseline).map_or(1.0, |model| model.ability.in_domain(score.domain));
     let baseline_good = objective::p_good(score.p_small, score.p_large, ability);
-    let gap = tolerated_gap(score, quality, policy.objective.max_loss);
+    let bound = policy.objective.max_loss.map(|most| bounded_gap(score, most));
+    let gap = tolerated_gap(score, quality, bound);
     let weighing = Weighing {
         rule: rule.map(narrowing).unwrap_or_default(),
         score,
         needs,
         length: AnswerLength::of(score),
         asked: objective::good_enough(baseline_good, f64::from(score.p_large), gap),
+        baseline: (baseline_good, ability),
+        bound,
         price_of_money,
         latency_weight: policy.objective.latency_weight,
     };
@@ -54,7 +57,7 @@ pub fn decide(
         .enumerate()
         .map(|(at, model)| weighing.weigh(model, live.get(at).unwrap_or(&down)))
         .collect();
-    let ranked = rank(&weighed);
+    let ranked = weighing.rank(catalog, &weighed);
     if ranked.is_empty() {
         return Err(no_candidate(weighed));
     }
@@ -64,11 +67,12 @@ pub fn decide(
         (None, Some(rule)) => rule.name.clone(),
         (None, None) => OBJECTIVE_ROUTE.to_owned(),
     };
-    let mut reason = reason(&verdicts, &ranked, needs, weighing.asked, score);
+    let breaks_bound = weighing.breaks_bound(&catalog.models()[ranked[0]], &verdicts[ranked[0]]);
+    let mut reason = reason(&verdicts, &ranked, (needs, breaks_bound), weighing.asked, score);
     if !failed.is_empty() {
         reason.push_str(&format!("; left out, its condition came to no answer: {}", failed.join(", ")));
     }
-    let terms = Terms { gap, latency_weight: policy.objective.latency_weight };
+    let terms = Terms { gap, bound, latency_weight: policy.objective.latency_weight };
     Ok(Decision {
         ranked,
         route,
@@ -92,10 +96,17 @@ fn narrowing(rule: &Rule) -> Narrowing<'_> {
     }
 }
 
-/// Quality is kept on average, `max_loss` is bounded: the tighter counts. A loss that nothing bounds tolerates no gap.
-fn tolerated_gap(score: &Score, quality: f64, max_loss: Option<f64>) -> f64 {
-    let bounded = max_loss.map_or(1.0, |most| score.tolerance.gap_for_loss(most).unwrap_or(0.0));
-    let gap = score.tolerance.tolerated_gap(quality).min(bounded);
+/// Quality is kept on average, `max_loss` is bounded: the tighter counts.
+fn tolerated_gap(score: &Score, quality: f64, bound: Option<f64>) -> f64 {
+    with_care(score, score.tolerance.tolerated_gap(quality)).min(bound.unwrap_or(1.0))
+}
+
+/// The largest gap at which no more than this share is shown to be lost. A loss that nothing bounds tolerates no gap.
+fn bounded_gap(score: &Score, max_loss: f64) -> f64 {
+    with_care(score, score.tolerance.gap_for_loss(max_loss).unwrap_or(0.0))
+}
+
+fn with_care(score: &Score, gap: f64) -> f64 {
     if score.familiar { gap } else { gap.min(gap * UNFAMILIAR_TOLERANCE) }
 }
 
@@ -107,6 +118,10 @@ struct Weighing<'a> {
     length: AnswerLength,
     /// The p(good) that is good enough.
     asked: f64,
+    /// The baseline's p(good) and ability.
+    baseline: (f64, f64),
+    /// The largest gap that a bound on losses leaves, if there is one.
+    bound: Option<f64>,
     price_of_money: f64,
     latency_weight: f64,
 }
@@ -163,22 +178,33 @@ impl Weighing<'_> {
         let cap = filter::affordable_cap(own, wanted, candidate)?;
         filter::affordable_cap(shared, cap, candidate)
     }
-}
 
-/// The places of those that may answer, best first.
-fn rank(weighed: &[(Verdict, Option<RefusalKind>)]) -> Vec<usize> {
-    let mut ranked: Vec<usize> = (0..weighed.len()).filter(|at| weighed[*at].1.is_none()).collect();
-    ranked.sort_by(|a, b| {
+    /// The places of those that may answer, best first.
+    fn rank(&self, catalog: &Catalog, weighed: &[(Verdict, Option<RefusalKind>)]) -> Vec<usize> {
+        let mut ranked: Vec<usize> = (0..weighed.len()).filter(|at| weighed[*at].1.is_none()).collect();
         let worth = |at: usize| {
-            let Verdict { utility, cost, p_good, .. } = weighed[at].0;
-            Worth { utility, cost, p_good }
+            let verdict = &weighed[at].0;
+            let breaks_bound = self.breaks_bound(&catalog.models()[at], verdict);
+            let Verdict { utility, cost, p_good, .. } = *verdict;
+            Worth { breaks_bound, utility, cost, p_good }
         };
-        worth(*a).before(&worth(*b))
-    });
-    ranked
+        ranked.sort_by(|a, b| worth(*a).before(&worth(*b)));
+        ranked
+    }
+
+    fn breaks_bound(&self, model: &Model, verdict: &Verdict) -> bool {
+        let able = (verdict.p_good, model.ability.in_domain(self.score.domain));
+        objective::breaks_bound(able, self.baseline, f64::from(self.score.p_large), self.bound)
+    }
 }
 
-fn reason(verdicts: &[Verdict], ranked: &[usize], needs: &Needs<'_>, asked: f64, score: &Score) -> String {
+fn reason(
+    verdicts: &[Verdict],
+    ranked: &[usize],
+    (needs, breaks_bound): (&Needs<'_>, bool),
+    asked: f64,
+    score: &Score,
+) -> String {
     let best = &verdicts[ranked[0]];
     if needs.pinned.is_some() {
         return format!("{} was asked for by name", best.model);
@@ -189,6 +215,9 @@ fn reason(verdicts: &[Verdict], ranked: &[usize], needs: &Needs<'_>, asked: f64,
         return format!("{} is the only model that may answer{unfamiliar}", best.model);
     }
     let enough = ranked.iter().filter(|at| verdicts[**at].p_good >= asked).count();
+    if breaks_bound {
+        return format!("no model that keeps the policy's max_loss may answer{unfamiliar}");
+    }
     if best.p_good < asked {
         return format!(
             "p(good) {:.2} is below the wanted {asked:.2}, but money or time weighs more{unfamiliar}",

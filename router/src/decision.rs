@@ -130,6 +130,8 @@ pub struct Decision {
 pub(crate) struct Terms {
     /// The tolerated gap below the baseline's p(good).
     pub(crate) gap: f64,
+    /// The same as the policy's bound on losses alone has it, where there is one.
+    pub(crate) bound: Option<f64>,
     /// μ, in quality for a missed deadline.
     pub(crate) latency_weight: f64,
 }
@@ -137,10 +139,11 @@ pub(crate) struct Terms {
 impl Decision {
     /// Spreads a share of the requests, `floor`, evenly over all models that may answer (ε-greedy; Sutton and Barto,
     /// Reinforcement Learning, 2.2): without it a model never chosen would never be known better. `draw`, from 0 to below 1,
-    /// is the caller's, so that the decision stays one that can be repeated. A model asked for by name stays.
+    /// is the caller's, so that the decision stays one that can be repeated. A model asked for by name stays, and a bound on
+    /// losses leaves nothing to chance.
     pub fn explore(&mut self, floor: f64, draw: f64) {
         let (models, floor) = (self.ranked.len(), floor.min(0.5));
-        if models < 2 || floor <= 0.0 || self.route == PINNED {
+        if models < 2 || floor <= 0.0 || self.route == PINNED || self.terms.bound.is_some() {
             return;
         }
         let each = floor / models as f64;
@@ -188,10 +191,11 @@ impl Decision {
             cost: verdict.cost,
             p_late: verdict.p_late,
         };
-        let Terms { gap, latency_weight } = self.terms;
+        let Terms { gap, bound, latency_weight } = self.terms;
         let admitted = self.verdicts.iter().filter(|verdict| verdict.refused.is_none());
         Choice {
             gap,
+            bound,
             price_of_money: self.price_of_money,
             latency_weight,
             baseline: self

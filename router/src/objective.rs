@@ -196,19 +196,34 @@ pub(crate) fn utility(counted: f64, cost: Usd, p_late: f64, price_of_money: f64,
     counted - price_of_money.max(LEAST_PRICE_OF_MONEY) * cost.as_f64() - latency_weight * p_late
 }
 
+/// Whether a bound on losses puts a candidate behind the baseline: it is less able, and nobody has shown that so large a gap
+/// keeps the bound. Ability tells what is below, for at a single request chances may be equal, or the other way round.
+pub(crate) fn breaks_bound(
+    (p_good, ability): (f64, f64),
+    (baseline_good, baseline_ability): (f64, f64),
+    reference_good: f64,
+    bound: Option<f64>,
+) -> bool {
+    let shown = |gap| p_good >= good_enough(baseline_good, reference_good, gap);
+    ability < baseline_ability && bound.is_some_and(|gap| !shown(gap))
+}
+
 /// What candidates are ranked by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Worth {
+    /// Whether it would break a bound, which no money outweighs.
+    pub(crate) breaks_bound: bool,
     pub(crate) utility: f64,
     pub(crate) cost: Usd,
     pub(crate) p_good: f64,
 }
 
 impl Worth {
-    /// Best first: utility, then the lower cost, then the higher p(good); those alike stay in the catalogue's order.
+    /// Best first: those that keep the bound, then utility, then the lower cost, then the higher p(good); those alike stay in the catalogue's order.
     pub(crate) fn before(&self, other: &Worth) -> Ordering {
         let utility = other.utility.total_cmp(&self.utility);
-        utility.then(self.cost.cmp(&other.cost)).then(other.p_good.total_cmp(&self.p_good))
+        let bound = self.breaks_bound.cmp(&other.breaks_bound);
+        bound.then(utility).then(self.cost.cmp(&other.cost)).then(other.p_good.total_cmp(&self.p_good))
     }
 }
 

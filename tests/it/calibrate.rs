@@ -144,6 +144,15 @@ async fn a_file_that_does_not_fit_stops_a_start_and_changes_nothing_later() {
 }
 
 #[tokio::test]
+async fn an_ability_beside_a_calibration_is_told() {
+    let home = fitted(POLICY).await;
+    let url = "http://127.0.0.1:9/v1";
+    let stated = config(url, url, SMALL_PRICE, "[router]\ncalibration = \"router.json\"");
+    home.write("tollgate.toml", &stated.replace("name = \"small\"\n", "name = \"small\"\nability = -0.5\n"));
+    home.serve().await.logged("the doubt", |log| log.contains("`ability` beside a calibration")).await;
+}
+
+#[tokio::test]
 async fn a_bound_on_losses_needs_labels_that_show_it() {
     let bounded =
         |most: &str| POLICY.replace("quality = 0.95", &format!("quality = 0.95\nmax_loss = {most}"));

@@ -1,10 +1,11 @@
 //! Learning from traffic: verdicts by callers, requests asked twice, exploration, and what is made of them.
 
 use serde_json::{Value, json};
+use tollgate_tests::home::Home;
 use tollgate_tests::metrics::Exposition;
-use tollgate_tests::upstream::{Chat, Script};
+use tollgate_tests::upstream::{Chat, Script, Upstream};
 
-use crate::stage::{SMALL_PRICE, Stage, ask, ask_stream, verified};
+use crate::stage::{SMALL_PRICE, Stage, ask, ask_stream, config, verified};
 
 /// Everything goes to `small` and every request is drawn for one of `learn`'s purposes.
 fn policy(learn: &str) -> String {
@@ -161,6 +162,28 @@ async fn a_judge_decides_where_answers_cannot_be_compared() {
     let judged = seen.iter().map(|seen| seen.json().to_string()).find(|body| body.contains("answer_a"));
     let judged = judged.expect("the judge was asked");
     assert!(judged.contains("Hello there") && judged.contains("A long tale"), "{judged}");
+}
+
+#[tokio::test]
+async fn where_the_judge_may_not_see_a_request_nobody_is_asked_twice() {
+    let (small, large) =
+        (Upstream::start(Chat::new("Paris", 11, 7)).await, Upstream::start(Chat::new("Lyon", 11, 7)).await);
+    let third = "[[model]]\nname = \"third\"\nengine = \"large-engine\"\nprice = { input = 9, output = 9 }\n";
+    let home = Home::new(&(config(&small.base_url(), &large.base_url(), SMALL_PRICE, "") + third));
+    let rule = "[[rule]]\nname = \"two\"\nwhen = \"true\"\nuse = [\"small\", \"large\"]\n";
+    let learn = policy("share = 0.5\nlimit_usd = 1.0\njudge = \"third\"") + rule;
+    home.write("policies/default.toml", &learn);
+    let gateway = home.serve().await;
+    let client = gateway.client();
+    let mut drawn = 0;
+    for _ in 0..24 {
+        let answer = client.chat(&ask("auto")).await;
+        assert_eq!(answer.header("x-tollgate-model"), "small");
+        drawn += u32::from(is_drawn(answer.header("x-tollgate-request-id")));
+    }
+    assert!(drawn > 0, "or the test shows nothing");
+    gateway.stop().await;
+    assert_eq!(large.counts().asked, 0, "the baseline would have counted as right");
 }
 
 #[tokio::test]

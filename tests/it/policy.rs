@@ -1,6 +1,7 @@
 //! Policy files: changed while the gateway runs, and a bad one never replaces a good one.
 
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use tollgate_tests::within;
 
 use crate::stage::{POLICY, Stage, ask};
@@ -98,4 +99,34 @@ async fn the_shipped_policies_are_good() {
     assert!(files.len() >= 3, "{files:?}");
     let args: Vec<&str> = ["policy", "check"].into_iter().chain(files.iter().map(String::as_str)).collect();
     stage.home.run(&args).await.success();
+}
+
+#[tokio::test]
+async fn route_decides_as_the_gateway_does() {
+    let stage = Stage::new().await;
+    let tool = json!({"type": "function", "function": {"name": "f", "description": "x".repeat(3000)}});
+    let body =
+        json!({"model": "auto", "messages": [{"role": "user", "content": "Hello there"}], "tools": [tool]});
+    stage.home.write("request.json", &body.to_string());
+    let told = stage.client().post("/v1/decision", body.to_string()).await.json();
+    let place = ["--config", "tollgate.toml", "--json"];
+    let routed = stage.home.run(&[&["route", "--file", "request.json"], &place[..]].concat()).await.success();
+    let routed: Value = serde_json::from_str(&routed).expect("route prints JSON");
+    for model in 0..2 {
+        let (here, there) = (&routed["decision"]["verdicts"][model], &told["candidates"][model]);
+        assert_eq!(here["cost"], there["cost"], "the tools are prompt, too: {here} {there}");
+        assert_eq!(here["worst_cost"], there["worst_cost"]);
+    }
+    let images = json!({"model": "auto", "messages": [{"role": "user", "content": [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]}]});
+    stage.home.write("request.json", &images.to_string());
+    let refused = stage.home.run(&["route", "--file", "request.json", "--config", "tollgate.toml"]).await;
+    assert_eq!(refused.code, Some(1));
+    for model in ["small", "large"] {
+        assert!(refused.stdout.contains(model), "each model with its reason: {}", refused.stdout);
+    }
+    let unknown = json!({"model": "lrage", "messages": [{"role": "user", "content": "Hello"}]});
+    stage.home.write("request.json", &unknown.to_string());
+    let refused = stage.home.run(&["route", "--file", "request.json", "--config", "tollgate.toml"]).await;
+    assert!(refused.stderr.contains("there is no model \"lrage\""), "{}", refused.stderr);
 }

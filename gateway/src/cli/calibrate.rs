@@ -99,7 +99,7 @@ fn tell(report: &Report, out: &Path) -> Result<(), CliError> {
     output::line(&output::table(&head, 1, rows).to_string())?;
     if report.bounds.is_empty() {
         output::line(
-            "too few labels to bound what is lost: [objective] max_loss would send nothing to the small model",
+            "the labels do not show that as little as 15 % is lost: with such an [objective] max_loss the gateway does not start",
         )?;
     } else {
         let rows = report.bounds.iter().map(|bound| {

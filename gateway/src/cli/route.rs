@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use tollgate::config::{Config, Overrides, calibrate, catalog};
+use tollgate::plan::counted_tokens;
 use tollgate::wire::openai::Chat;
 use tollgate_policies::Facts;
-use tollgate_router::{Decision, Live, Needs, Score, Task, decide, prompt_tokens, prompt_tokens_upper};
+use tollgate_router::{Decision, Live, Needs, NoCandidate, Score, Task, Verdict, decide};
 
 use super::score::scorer;
 use super::{CliError, Place, PolicyArgs, output};
@@ -49,7 +50,10 @@ impl Route {
             calibrate(&scorer, path)?;
         }
         let score = scorer.score(&Task::new(&chat.turns))?;
-        let decision = decided(&config, &chat, &score)?;
+        let decision = match decided(&config, &chat, &score)? {
+            Ok(decision) => decision,
+            Err(none) => return refused(&none, &score, self.json),
+        };
         if self.json {
             output::json(&serde_json::json!({ "score": score, "decision": decision }))?;
         } else {
@@ -59,8 +63,22 @@ impl Route {
     }
 }
 
+/// Nobody may answer: that is told of every model, too.
+fn refused(none: &NoCandidate, score: &Score, as_json: bool) -> Result<ExitCode, CliError> {
+    if as_json {
+        output::json(&serde_json::json!({ "score": score, "refused": none }))?;
+    } else {
+        output::line(&table(&none.verdicts, &[]))?;
+    }
+    Err(CliError::Request(none.to_string()))
+}
+
 /// The decision the gateway would make with every engine idle and no budget under pressure.
-fn decided(config: &Config, chat: &Chat<'_>, score: &Score) -> Result<Decision, CliError> {
+fn decided(
+    config: &Config,
+    chat: &Chat<'_>,
+    score: &Score,
+) -> Result<Result<Decision, NoCandidate>, CliError> {
     let policies = config.policies.load(&config.models)?;
     let policy = match chat.model.strip_prefix("auto:") {
         Some(name) => policies
@@ -71,7 +89,11 @@ fn decided(config: &Config, chat: &Chat<'_>, score: &Score) -> Result<Decision, 
     };
     let catalog = catalog(&config.models, &policies.default.baseline);
     let pinned = Some(chat.model.as_ref()).filter(|model| *model != "auto" && !model.starts_with("auto:"));
-    let tokens = prompt_tokens(chat.turns.iter().map(|turn| turn.text.as_ref()));
+    if let Some(unknown) = pinned.filter(|name| catalog.find(name).is_none()) {
+        let names = catalog.models().iter().map(|model| model.name.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(CliError::Request(format!("there is no model {unknown:?}; there are auto, {names}")));
+    }
+    let (prompt_tokens, prompt_tokens_upper) = counted_tokens(chat);
     let tags = BTreeMap::new();
     let facts = Facts {
         tools: chat.tools,
@@ -80,26 +102,26 @@ fn decided(config: &Config, chat: &Chat<'_>, score: &Score) -> Result<Decision, 
         stream: chat.stream,
         model: &chat.model,
         turns: chat.user_turns,
-        ..score.facts(tokens, &tags, policy.objective.quality)
+        ..score.facts(prompt_tokens, &tags, policy.objective.quality)
     };
     let needs = Needs {
-        prompt_tokens: tokens,
-        prompt_tokens_upper: prompt_tokens_upper(chat.prompt_bytes as u64, chat.turns.len() as u64),
+        prompt_tokens,
+        prompt_tokens_upper,
         max_tokens: Some(chat.max_tokens.unwrap_or(config.server.default_max_tokens)),
         tools: chat.tools,
         images: chat.images > 0,
         json: chat.json,
         pinned,
+        service_tier: chat.service_tier,
         ..Needs::default()
     };
     let live = vec![Live::default(); catalog.models().len()];
-    decide(policy, &catalog, &live, score, &facts, &needs, 0.0)
-        .map_err(|none| CliError::Request(none.to_string()))
+    Ok(decide(policy, &catalog, &live, score, &facts, &needs, 0.0))
 }
 
-fn explain(decision: &Decision, score: &Score) -> Result<(), CliError> {
-    let rows = decision.verdicts.iter().enumerate().map(|(place, verdict)| {
-        let rank = decision.ranked.iter().position(|ranked| *ranked == place);
+fn table(verdicts: &[Verdict], ranked: &[usize]) -> String {
+    let rows = verdicts.iter().enumerate().map(|(place, verdict)| {
+        let rank = ranked.iter().position(|ranked| *ranked == place);
         vec![
             verdict.model.clone(),
             rank.map_or_else(|| "-".to_owned(), |rank| (rank + 1).to_string()),
@@ -111,7 +133,11 @@ fn explain(decision: &Decision, score: &Score) -> Result<(), CliError> {
         ]
     });
     let head = ["model", "rank", "p(good)", "cost USD", "at most USD", "latency ms", "refused"];
-    output::line(&output::table(&head, 1, rows.collect()).to_string())?;
+    output::table(&head, 1, rows.collect()).to_string()
+}
+
+fn explain(decision: &Decision, score: &Score) -> Result<(), CliError> {
+    output::line(&table(&decision.verdicts, &decision.ranked))?;
     output::line(&format!(
         "difficulty {:.3}, domain {}, {}, answer about {} tokens (90 % under {}), scored in {} µs",
         score.difficulty,

@@ -90,12 +90,28 @@ fn said_at_all(body: &[u8]) -> Option<String> {
     Some(answer.pointer("/choices/0/message/content")?.as_str()?.to_owned())
 }
 
-/// The first word that is a verdict's letter.
+/// The verdict's letter: the one it begins with, else the only one in it. `A` before a small letter is an article.
 fn letter(text: &str) -> Option<char> {
-    text.split(|letter: char| !letter.is_alphanumeric()).find_map(|word| match word {
-        "A" | "B" | "C" | "D" => word.chars().next(),
-        _ => None,
-    })
+    let mut found = Vec::new();
+    let mut rest = text;
+    let mut first = true;
+    while let Some(at) = rest.find(char::is_alphanumeric) {
+        let word = &rest[at..];
+        let end = word.find(|letter: char| !letter.is_alphanumeric()).unwrap_or(word.len());
+        let after = &word[end..];
+        let next = after.strip_prefix(' ').unwrap_or_default();
+        let listed = next.starts_with("and ") || next.starts_with("or ");
+        let article = next.starts_with(char::is_lowercase) && !listed;
+        match &word[..end] {
+            "A" if article => {}
+            "A" | "B" | "C" | "D" if first => return word.chars().next(),
+            "A" | "B" | "C" | "D" => found.extend(word.chars().next()),
+            _ => {}
+        }
+        (rest, first) = (after, false);
+    }
+    let verdict = found.first().copied();
+    verdict.filter(|verdict| found.iter().all(|letter| letter == verdict))
 }
 
 #[cfg(test)]
@@ -109,5 +125,9 @@ mod tests {
         assert_eq!(letter("Answer: D."), Some('D'));
         assert_eq!(letter("I cannot tell"), None);
         assert_eq!(letter("Both answers"), None);
+        assert_eq!(letter("A correct answer is B"), Some('B'), "an article is no verdict");
+        assert_eq!(letter("I think A and B are both"), None, "which of the two?");
+        assert_eq!(letter("B, since A is wrong"), Some('B'));
+        assert_eq!(letter("A"), Some('A'));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
-use tollgate_policies::{Learn, Policy, Usd};
+use tollgate_policies::{Policy, Usd};
 use tollgate_router::{Choice, Decision};
 
 use super::compare::{Likeness, compare};
@@ -74,6 +74,10 @@ impl Shadow {
         }
         let (decision, chat) = (route.decision, route.chat);
         let (selected, baseline) = (decision.ranked[0], decision.baseline);
+        let judge = match learn.judge.as_deref() {
+            Some(name) => Some(judge_of(app, route, name)?),
+            None => None,
+        };
         let plain = chat.choices == 1 && !chat.tools && chat.images == 0;
         let comparable = plain && !decision.kept && route.ask.pinned.is_none();
         if selected == baseline || !decision.ranked.contains(&baseline) || !comparable {
@@ -88,7 +92,7 @@ impl Shadow {
         Some(Box::new(Shadow {
             app: Arc::clone(app),
             policy: Arc::clone(&route.ask.policy),
-            judge: judge_of(app, route, learn),
+            judge,
             request: call.id.clone(),
             domain: route.plan.score.domain,
             choice: decision.choice(&route.plan.score),
@@ -209,9 +213,10 @@ const fn word(unanswered: Unanswered) -> &'static str {
     }
 }
 
-/// The judge, where the policy names one that the caller's key and rules do not rule out: the request's text goes there.
-fn judge_of(app: &App, route: &Route<'_>, learn: &Learn) -> Option<usize> {
-    let place = app.catalog.position(learn.judge.as_deref()?)?;
+/// The judge, where the caller's key and rules do not rule it out: the request's text would go there, and without it the
+/// baseline would count as right where the policy says otherwise.
+fn judge_of(app: &App, route: &Route<'_>, name: &str) -> Option<usize> {
+    let place = app.catalog.position(name)?;
     route.decision.ranked.contains(&place).then_some(place)
 }
 

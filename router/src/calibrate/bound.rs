@@ -45,8 +45,9 @@ fn at_most(events: usize, count: usize, p: f64) -> f64 {
 
 /// The largest gap for which at most a share `most` of those at or below it is lost; `None` if none can be shown.
 ///
-/// `cases` are `(gap, lost)` of the labels.
-pub(crate) fn allowed_gap(cases: &[(f32, bool)], most: f64) -> Option<f32> {
+/// `cases` are `(gap, lost)` of prompts; of one that was labelled more than once `lost` is a share. What is lost of them
+/// together is rounded up: shares vary less than ones and noughts of the same mean, so the bound holds for them too.
+pub(crate) fn allowed_gap(cases: &[(f32, f64)], most: f64) -> Option<f32> {
     let mut sorted = cases.to_vec();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
     let confidence = 1.0 - (1.0 - CONFIDENCE) / STARTS.len() as f64;
@@ -55,16 +56,18 @@ pub(crate) fn allowed_gap(cases: &[(f32, bool)], most: f64) -> Option<f32> {
 }
 
 /// The last gap, going up from the one that takes in `start` cases, that still shows it.
-fn climb(sorted: &[(f32, bool)], start: usize, most: f64, confidence: f64) -> Option<f32> {
+fn climb(sorted: &[(f32, f64)], start: usize, most: f64, confidence: f64) -> Option<f32> {
     let (first, last) = (sorted.get(start)?.0, sorted.last()?.0);
-    let (mut taken, mut lost, mut allowed) = (0, 0, None);
+    let (mut taken, mut lost, mut allowed) = (0, 0.0, None);
     let mut gap = (first / STEP).ceil() * STEP;
     loop {
         while let Some(case) = sorted.get(taken).filter(|case| case.0 <= gap) {
-            lost += usize::from(case.1);
+            lost += case.1;
             taken += 1;
         }
-        if upper(lost, taken, confidence) > most {
+        // Shares that come to a whole must not be more of it by their rounding.
+        let events = (lost - 1e-9f64).ceil().max(0.0) as usize;
+        if upper(events, taken, confidence) > most {
             return allowed;
         }
         allowed = Some(gap);
@@ -96,7 +99,7 @@ mod tests {
 
     #[test]
     fn nothing_is_shown_by_too_few() {
-        let cases: Vec<(f32, bool)> = (0..40).map(|at| (at as f32 / 40.0, false)).collect();
+        let cases: Vec<(f32, f64)> = (0..40).map(|at| (at as f32 / 40.0, 0.0)).collect();
         assert_eq!(allowed_gap(&cases, 0.01), None);
         assert!(allowed_gap(&cases, 0.5).is_some());
     }
@@ -111,11 +114,11 @@ mod tests {
             let (mut broken, mut allowed) = (0, 0.0);
             for set in 0..200 {
                 let mut chance = Shuffle::new(set);
-                let cases: Vec<(f32, bool)> = (0..1_500)
+                let cases: Vec<(f32, f64)> = (0..1_500)
                     .map(|_| chance.unit())
                     .collect::<Vec<f32>>()
                     .into_iter()
-                    .map(|gap| (gap, chance.unit() < 0.02 + 0.4 * gap * gap))
+                    .map(|gap| (gap, f64::from(u8::from(chance.unit() < 0.02 + 0.4 * gap * gap))))
                     .collect();
                 // Where nothing can be shown nothing is sent, and nothing lost.
                 if let Some(gap) = allowed_gap(&cases, most).map(f64::from) {

@@ -227,7 +227,7 @@ impl<'a> Data<'a> {
             large,
             words: self.words_of(&weights, reads),
             difficulty: super::thresholds::difficulty(&orders, &difficulties),
-            quality: super::thresholds::table(said, &labels),
+            quality: super::thresholds::table(said, &labels, &prompts(self.examples)),
         })
     }
 
@@ -254,6 +254,18 @@ impl<'a> Data<'a> {
         let of = |head: usize| ids.iter().map(|(_, column)| round(weights[head][*column as usize])).collect();
         Words { ids: ids.iter().map(|(id, _)| *id as u32).collect(), small: of(0), large: of(1) }
     }
+}
+
+/// Which prompt each label is of, counted from 0 in the order in which they come.
+pub(super) fn prompts(examples: &[Example]) -> Vec<usize> {
+    let mut known: HashMap<(&[i32], Vec<u32>), usize> = HashMap::new();
+    let mut places = Vec::with_capacity(examples.len());
+    for Example { inputs, .. } in examples {
+        let values = inputs.values.iter().map(|value| value.to_bits()).collect();
+        let next = known.len();
+        places.push(*known.entry((&inputs.ids, values)).or_insert(next));
+    }
+    places
 }
 
 /// A fold for each label; every mix of outcomes is spread over all folds, and a prompt that is labelled more than once

@@ -48,14 +48,17 @@ pub(crate) struct Said {
 /// A label and what was said about it.
 type Case = (Said, Label);
 
-/// All measures with their intervals.
-pub(crate) fn quality(said: &[Said], labels: &[Label]) -> Quality {
+/// All measures with their intervals; `prompts` says which prompt each label is of, and prompts are what is drawn again.
+pub(crate) fn quality(said: &[Said], labels: &[Label], prompts: &[usize]) -> Quality {
     let cases: Vec<Case> = said.iter().copied().zip(labels.iter().copied()).collect();
+    let mut of_prompts: Vec<Vec<Case>> = vec![Vec::new(); prompts.iter().max().map_or(0, |most| most + 1)];
+    prompts.iter().zip(&cases).for_each(|(prompt, case)| of_prompts[*prompt].push(*case));
     let of = |measure: &dyn Fn(&[Case]) -> f64| {
         let mut chance = Shuffle::new(1);
         let mut resampled: Vec<f64> = (0..ROUNDS)
             .map(|_| {
-                let drawn: Vec<_> = (0..cases.len()).map(|_| cases[chance.below(cases.len())]).collect();
+                let draw = |_| of_prompts[chance.below(of_prompts.len())].iter().copied();
+                let drawn: Vec<Case> = (0..of_prompts.len()).flat_map(draw).collect();
                 measure(&drawn)
             })
             .collect();
@@ -163,7 +166,8 @@ mod tests {
     fn an_interval_holds_its_value() {
         let (said, labels): (Vec<_>, Vec<_>) =
             (0..300).map(|at| case((at * 7 % 301) as f32, at % 4 != 0, at % 9 != 0)).unzip();
-        let quality = quality(&said, &labels);
+        let each: Vec<usize> = (0..labels.len()).collect();
+        let quality = quality(&said, &labels, &each);
         for figure in [quality.apgr, quality.saved_at_95] {
             assert!(figure.low <= figure.value && figure.value <= figure.high && figure.low < figure.high);
         }

@@ -51,7 +51,8 @@ fn apgr_on(calibration: &Calibration, examples: &[Example]) -> f64 {
             (Said { order: said.difficulty, p_small: said.p_small, p_large: said.p_large }, example.label)
         })
         .unzip();
-    quality(&said, &labels).apgr.value
+    let each: Vec<usize> = (0..labels.len()).collect();
+    quality(&said, &labels, &each).apgr.value
 }
 
 #[test]
@@ -102,6 +103,18 @@ fn a_file_gives_back_what_was_written() {
     assert!(read.fits("graph", labelled[0].inputs.values.len()).is_ok());
     let other = read.fits("another", labelled[0].inputs.values.len()).unwrap_err();
     assert!(matches!(other, CalibrationError::OtherGraph { .. }), "{other}");
+}
+
+#[test]
+fn labels_given_again_are_no_further_evidence() {
+    let once = examples(120, 8, true);
+    let again: Vec<Example> = std::iter::repeat_n(once.clone(), 8).flatten().collect();
+    let width = |report: &Report| report.before.apgr.high - report.before.apgr.low;
+    let (one, many) = (fit("graph", &once).unwrap().1, fit("graph", &again).unwrap().1);
+    assert!(width(&many) > 0.8 * width(&one), "{many:?} of {one:?}");
+    let few: Vec<Example> =
+        again.iter().enumerate().filter(|(at, _)| at % 120 < 40).map(|(_, one)| one.clone()).collect();
+    assert_eq!(fit("graph", &few).unwrap_err(), FitError::Repeated { found: 320, prompts: 40 });
 }
 
 #[test]

@@ -13,10 +13,11 @@ const SHARES: [f64; 14] = [0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.9
 const LOSSES: [f64; 10] = [0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.3];
 
 /// The table that decisions use: the largest gap that kept each share on average, and that shows each loss.
-pub(crate) fn table(said: &[Said], labels: &[Label]) -> QualityTable {
+///
+/// `prompts` says which prompt each label is of: what was labelled again is no further evidence.
+pub(crate) fn table(said: &[Said], labels: &[Label], prompts: &[usize]) -> QualityTable {
     let gap = |said: &Said| said.p_large - said.p_small;
-    let lost = said.iter().zip(labels).map(|(said, label)| (gap(said), label.large_ok && !label.small_ok));
-    let cases: Vec<(f32, bool)> = lost.collect();
+    let cases = lost_of_prompts(said.iter().map(gap), labels, prompts);
     let mut losses: Vec<(f64, f64)> = Vec::new();
     for most in LOSSES {
         // What is shown for a smaller share is shown for a larger one.
@@ -29,6 +30,19 @@ pub(crate) fn table(said: &[Said], labels: &[Label]) -> QualityTable {
     let short =
         |points: Vec<(f64, f64)>| points.into_iter().map(|(share, gap)| (six(share), six(gap))).collect();
     QualityTable::with_losses(short(kept), short(losses)).unwrap_or_default()
+}
+
+/// For each prompt its gap and the share of its labels that are lost. Of one prompt all gaps are alike, for nothing that
+/// was fitted to some of its labels says it of the others.
+fn lost_of_prompts(gaps: impl Iterator<Item = f32>, labels: &[Label], prompts: &[usize]) -> Vec<(f32, f64)> {
+    let mut sums = vec![(0.0, 0.0, 0.0); prompts.iter().max().map_or(0, |most| most + 1)];
+    for ((gap, label), prompt) in gaps.zip(labels).zip(prompts) {
+        let (of_gaps, lost, count) = &mut sums[*prompt];
+        *of_gaps += f64::from(gap);
+        *lost += f64::from(u8::from(label.large_ok && !label.small_ok));
+        *count += 1.0;
+    }
+    sums.into_iter().map(|(gaps, lost, count)| ((gaps / count) as f32, lost / count)).collect()
 }
 
 fn six(value: f64) -> f64 {
@@ -112,10 +126,31 @@ mod tests {
         (0..count).map(case).unzip()
     }
 
+    /// Every label is of a prompt of its own.
+    fn each(labels: &[Label]) -> Vec<usize> {
+        (0..labels.len()).collect()
+    }
+
+    #[test]
+    fn labels_given_again_bound_no_more() {
+        let (said, labels) = labelled(300, 5);
+        let once = table(&said, &labels, &each(&labels));
+        let again = |of: usize| (0..10 * of).map(|at| at % of).collect::<Vec<usize>>();
+        let places = again(said.len());
+        let (said, labels): (Vec<Said>, Vec<Label>) =
+            places.iter().map(|at| (said[*at], labels[*at])).unzip();
+        let repeated = table(&said, &labels, &places);
+        for most in [0.05, 0.1, 0.15, 0.2, 0.3] {
+            assert_eq!(repeated.gap_for_loss(most), once.gap_for_loss(most), "{most}");
+        }
+        let taken_for_more = table(&said, &labels, &each(&labels));
+        assert!(taken_for_more.gap_for_loss(0.15) > once.gap_for_loss(0.15), "or the test shows nothing");
+    }
+
     #[test]
     fn the_tolerated_gap_keeps_the_wanted_share_on_other_labels() {
         let (said, labels) = labelled(4_000, 5);
-        let table = table(&said, &labels);
+        let table = table(&said, &labels, &each(&labels));
         let (said, labels) = labelled(4_000, 6);
         for wanted in [0.8, 0.9, 0.95, 0.98] {
             let gap = table.tolerated_gap(wanted) as f32;
@@ -133,7 +168,7 @@ mod tests {
     #[test]
     fn losses_are_bounded_below_their_average() {
         let (said, labels) = labelled(4_000, 5);
-        let table = table(&said, &labels);
+        let table = table(&said, &labels, &each(&labels));
         // Lost on average below a gap g: g / 2. The bound must stay under, and near.
         let gap = table.gap_for_loss(0.1).unwrap();
         assert!(gap < 0.2 && gap > 0.14, "{gap}");

@@ -1,11 +1,15 @@
 //! What is kept of a decision decides as the decision did, and exploring does what its propensities say.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use tollgate_policies::{PerToken, Policy, Price, TokenPrice, check};
 
-use crate::{Abilities, Capabilities, Catalog, Choice, DOMAINS, Live, Model, Needs, Score, decide};
+use crate::{
+    Abilities, Capabilities, Catalog, Choice, DOMAINS, Decision, Live, Model, Needs, QualityTable, Score,
+    decide,
+};
 
 fn model(name: &str, ability: f64, price: u64) -> Model {
     let (input, output) = (PerToken::from_picos(price), PerToken::from_picos(price * 4));
@@ -28,13 +32,25 @@ fn policy(baseline: &str, quality: f64) -> Policy {
     check("p.toml", &text, None).unwrap()
 }
 
+/// The same, which loses at most a tenth.
+fn bounded(policy: Policy) -> Policy {
+    let objective = tollgate_policies::Objective { max_loss: Some(0.1), ..policy.objective };
+    Policy { objective, ..policy }
+}
+
+/// Gaps up to `bound` are shown to lose no more than a tenth.
+fn tolerance(bound: f64) -> Arc<QualityTable> {
+    let points = vec![(0.5, 0.6), (0.9, 0.2), (0.99, 0.02)];
+    Arc::new(QualityTable::with_losses(points, vec![(0.1, bound)]).unwrap())
+}
+
 proptest! {
     /// Whatever is asked, the choice kept for later is the choice that was made.
     #[test]
     fn a_choice_decides_as_the_decision_did(
         p_small in 0.01f32..0.99, p_large in 0.01f32..0.99, quality in 0.5f64..1.0, place in 0usize..DOMAINS.len(),
         able in prop::collection::vec((-0.5f64..1.5, 0u64..20), 1..5), familiar in any::<bool>(),
-        deadline_ms in prop::option::of(1u64..60_000), lambda in 0.0f64..50.0,
+        deadline_ms in prop::option::of(1u64..60_000), lambda in 0.0f64..50.0, bound in prop::option::of(-0.3f64..0.5),
     ) {
         let models: Vec<Model> = able
             .iter()
@@ -43,8 +59,9 @@ proptest! {
             .collect();
         let abilities: Abilities = models.iter().map(|model| (model.name.clone(), model.ability)).collect();
         let catalog = Catalog::new(models);
-        let policy = policy("m0", quality);
-        let score = Score { p_small, p_large, familiar, domain: DOMAINS[place], ..Score::default() };
+        let policy = if bound.is_some() { bounded(policy("m0", quality)) } else { policy("m0", quality) };
+        let tolerance = tolerance(bound.unwrap_or(0.0));
+        let score = Score { p_small, p_large, familiar, domain: DOMAINS[place], tolerance, ..Score::default() };
         let needs = Needs { prompt_tokens: 100, prompt_tokens_upper: 200, deadline_ms, ..Needs::default() };
         let live = vec![Live::default(); able.len()];
         let tags = BTreeMap::new();
@@ -86,4 +103,39 @@ fn exploring_spreads_its_share_evenly() {
     let mut pinned = decided(&Needs { pinned: Some("a"), ..needs });
     pinned.explore(0.3, 0.15);
     assert_eq!((pinned.ranked[0], pinned.propensity), (0, 1.0));
+}
+
+/// A small and a large model, and what becomes of a request under a bound.
+fn between_two(bound: f64, (p_small, p_large): (f32, f32), lambda: f64) -> Decision {
+    let catalog = Catalog::new(vec![model("small", 0.0, 1_000), model("large", 1.0, 20_000)]);
+    let tolerance = tolerance(bound);
+    let score = Score { p_small, p_large, familiar: true, tolerance, ..Score::default() };
+    let (tags, live) = (BTreeMap::new(), vec![Live::default(); 2]);
+    let needs = Needs { prompt_tokens: 10, prompt_tokens_upper: 20, ..Needs::default() };
+    let facts = score.facts(10, &tags, 0.5);
+    decide(&bounded(policy("large", 0.5)), &catalog, &live, &score, &facts, &needs, lambda).unwrap()
+}
+
+#[test]
+fn a_bound_on_losses_is_kept_at_any_price_of_money() {
+    assert_eq!(between_two(0.12, (0.8, 0.9), 0.0).ranked[0], 0, "shown");
+    assert_eq!(between_two(0.12, (0.5, 0.9), 0.0).ranked[0], 1, "not shown");
+    assert_eq!(between_two(0.12, (0.5, 0.9), 1e9).ranked[0], 1, "nor while money is dear");
+}
+
+#[test]
+fn a_bound_that_asks_for_more_than_the_baseline_gets_it() {
+    assert_eq!(between_two(-0.05, (0.7, 0.6), 0.0).ranked[0], 0, "shown");
+    for p_small in [0.6, 0.62] {
+        assert_eq!(between_two(-0.05, (p_small, 0.6), 0.0).ranked[0], 1, "{p_small} is not shown");
+    }
+}
+
+#[test]
+fn a_bound_on_losses_leaves_nothing_to_chance() {
+    for step in 0..100 {
+        let mut decision = between_two(0.12, (0.5, 0.9), 0.0);
+        decision.explore(0.2, f64::from(step) / 100.0);
+        assert_eq!((decision.ranked[0], decision.propensity), (1, 1.0));
+    }
 }

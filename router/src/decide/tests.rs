@@ -399,11 +399,9 @@ fn a_bounded_loss_counts_where_it_is_tighter_than_the_quality() {
         let points = vec![(0.5, 0.6), (0.9, 0.2), (0.99, 0.02)];
         let table = QualityTable::with_losses(points, losses).unwrap();
         // A gap of 0.15: within what a quality of 0.9 tolerates.
-        super::tolerated_gap(
-            &Score { tolerance: Arc::new(table), ..score(0.7, 0.85) },
-            0.9,
-            policy.objective.max_loss,
-        )
+        let score = Score { tolerance: Arc::new(table), ..score(0.7, 0.85) };
+        let bound = policy.objective.max_loss.map(|most| super::bounded_gap(&score, most));
+        super::tolerated_gap(&score, 0.9, bound)
     };
     assert!((with(vec![(0.05, 0.1), (0.1, 0.12)]) - 0.12).abs() < 1e-9, "the bound is tighter");
     assert!((with(vec![(0.05, 0.1), (0.1, 0.5)]) - 0.2).abs() < 1e-9, "the quality is");

@@ -41,6 +41,7 @@ impl World {
             p_small: (0.15 + 0.7 * easy) as f32,
             p_large: (0.7 + 0.25 * easy) as f32,
             domain: if self.draws.next() < 0.5 { "math" } else { "chat" }.to_owned(),
+            bound: None,
             gap: 0.05,
             price_of_money: 1.0,
             latency_weight: 0.0,
