@@ -293,3 +293,17 @@ async fn what_stays_after_a_failed_change_still_makes_room() {
     within("the other model", answered(&gateway, "large", 2)).await;
     until(&gateway, "moe", "stopped").await;
 }
+
+#[tokio::test]
+async fn nobody_makes_room_for_a_request_that_is_gone() {
+    let shared = "[engines]\nmemory_mb = 300\nmin_resident_s = 600";
+    let (_home, gateway) =
+        serve(&config(shared, "memory_mb = 200", "memory_mb = 200\nstart = \"demand\"")).await;
+    let (mut asking, client) = (JoinSet::new(), gateway.client());
+    asking.spawn(async move { client.chat(&ask("large", 2)).await.status });
+    until(&gateway, "dense", "starting").await;
+    asking.abort_all();
+    until(&gateway, "dense", "stopped").await;
+    gateway.logged("the wish to be dropped", |log| log.contains("no room for it yet")).await;
+    assert_eq!(state(&gateway, "moe").await, "up");
+}
