@@ -10,7 +10,7 @@ use crate::llama::{Model, Token};
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::sync::{Arc, OnceLock};
 
 /// In front of a token's text where that text is a control token's name, which no grammar shall match as text.
@@ -63,6 +63,11 @@ impl Grammars {
 /// A schema as Lark grammars embed it: `%json …`.
 pub(crate) fn embedded(schema: &Value, strict: bool) -> String {
     format!("%json {}", schema::prepared(schema, strict))
+}
+
+/// Whether a schema says of what type its values are.
+pub(crate) fn tells_type(schema: &Map<String, Value>) -> bool {
+    schema::tells_type(schema)
 }
 
 fn factory(vocabulary: &TokEnv) -> Result<ParserFactory, Uncompilable> {

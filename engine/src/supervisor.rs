@@ -191,9 +191,9 @@ impl Engine {
         stats.with_more(more(self.gate.inside()))
     }
 
-    /// The number of the process last started; each has another one.
+    /// The number of the process that takes requests, else of the one last started; each has another one.
     pub fn number(&self) -> u64 {
-        self.number.load(Ordering::Relaxed)
+        self.gate.run().map_or_else(|| self.number.load(Ordering::Relaxed), |run| run.number)
     }
 
     /// Where the process answers that takes requests now. A request needs a [`Lease`]; this is for looking at it.
@@ -280,13 +280,16 @@ impl Engine {
         drop(stopped.wait_for(|gone| *gone).await);
     }
 
+    /// Asks the process that takes requests to make room: one started after it may have failed, or not be there yet.
     fn evict(&self) {
-        self.evict.send_replace(self.number.load(Ordering::Relaxed));
+        if let Some(run) = self.gate.run() {
+            self.evict.send_replace(run.number);
+        }
     }
 
     /// Whether its memory will be given back without anybody asking again.
     fn leaving(&self) -> bool {
-        let evicted = *self.evict.borrow() == self.number.load(Ordering::Relaxed);
+        let evicted = self.gate.run().is_some_and(|run| run.number == *self.evict.borrow());
         match *self.state.borrow() {
             State::Draining => true,
             State::Up => evicted,

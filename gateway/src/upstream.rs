@@ -313,10 +313,14 @@ impl Upstream {
             StatusCode::TOO_MANY_REQUESTS => Failure::Busy { engine },
             // A worker whose queue is full, or too long for the request's deadline, is not ill.
             _ if failure::is_overload(&body) => Failure::Busy { engine },
+            _ if failure::is_unable(&body) => Failure::Unable { engine },
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
                 let (message, param) = failure::words_of(&body);
                 if failure::is_too_long(&body) {
                     return Failure::TooLong { engine, message, param };
+                }
+                if failure::is_unsupported(&body) {
+                    return Failure::Unsupported { engine, message, param };
                 }
                 Failure::Refused { engine, status, message, param }
             }

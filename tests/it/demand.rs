@@ -197,12 +197,12 @@ fn worker(path: &str) -> Vec<u32> {
 }
 
 /// A home whose small model is a file of its own, which can be replaced.
-async fn with_own_file(shared: &str, small: &str) -> (Home, Gateway, PathBuf) {
+async fn with_own_file(shared: &str, small: &str, large: &str) -> (Home, Gateway, PathBuf) {
     let home = Home::new("");
     let file = home.path().join("mine.gguf");
     std::fs::copy(cache().join("models/smollm2-135m-moe.gguf"), &file).expect("`make test` makes it");
     let mine = format!("model = {:?}", file.display().to_string());
-    let text = config(shared, small, "memory_mb = 10").replace(&format!("model = {:?}", MODELS[1]), &mine);
+    let text = config(shared, small, large).replace(&format!("model = {:?}", MODELS[1]), &mine);
     home.write("tollgate.toml", &text);
     home.write("policies/default.toml", POLICY);
     let gateway = home.serve().await;
@@ -217,10 +217,19 @@ fn deploy(file: &std::path::Path) {
     std::fs::rename(&fresh, file).expect("the home is writable");
 }
 
+/// Puts half of it in its place, which does not start.
+async fn fail_to_change(gateway: &Gateway, file: &std::path::Path) {
+    let whole = std::fs::read(file).expect("it is there");
+    std::fs::write(file.with_extension("cut"), &whole[..whole.len() / 2]).expect("the home is writable");
+    std::fs::rename(file.with_extension("cut"), file).expect("the home is writable");
+    gateway.signal(Signal::HUP);
+    gateway.logged("the failed change", |log| log.contains("the old process stays")).await;
+}
+
 #[tokio::test]
 async fn a_new_model_takes_over_without_a_lost_request() {
     for (shared, gentle) in [("", true), ("[engines]\nmemory_mb = 300\nmin_resident_s = 1", false)] {
-        let (home, gateway, file) = with_own_file(shared, "memory_mb = 200").await;
+        let (home, gateway, file) = with_own_file(shared, "memory_mb = 200", "memory_mb = 10").await;
         let name = file.display().to_string();
         let before = worker(&name);
         assert_eq!(before.len(), 1);
@@ -250,23 +259,20 @@ async fn a_new_model_takes_over_without_a_lost_request() {
 
 #[tokio::test]
 async fn a_new_model_that_does_not_start_leaves_the_old_one() {
-    let (home, gateway, file) = with_own_file("", "").await;
+    let (home, gateway, file) = with_own_file("", "", "").await;
     let before = worker(&file.display().to_string());
     let text = std::fs::read_to_string(home.path().join("tollgate.toml")).expect("it was written");
     home.write("tollgate.toml", &text.replacen("parallel = 2", "parallel = 2\ncontext_ = 3", 1));
     gateway.signal(Signal::HUP);
     gateway.logged("the wrong file", |log| log.contains("the configuration is wrong")).await;
     home.write("tollgate.toml", &text);
-    let cut = std::fs::read(&file).expect("it is there");
-    std::fs::write(file.with_extension("cut"), &cut[..cut.len() / 2]).expect("the home is writable");
-    std::fs::rename(file.with_extension("cut"), &file).expect("the home is writable");
-    gateway.signal(Signal::HUP);
-    gateway.logged("the failed change", |log| log.contains("the old process stays")).await;
+    let whole = std::fs::read(&file).expect("it is there");
+    fail_to_change(&gateway, &file).await;
     answered(&gateway, "small", 2).await;
     assert_eq!(worker(&file.display().to_string()), before);
     // A changed setting is a change, too.
     home.write("tollgate.toml", &text.replacen("parallel = 2", "parallel = 3", 1));
-    std::fs::write(&file, &cut).expect("the home is writable");
+    std::fs::write(&file, &whole).expect("the home is writable");
     gateway.signal(Signal::HUP);
     within("the worker with the new setting", async {
         while worker("--parallel\x003").is_empty() {
@@ -276,4 +282,28 @@ async fn a_new_model_that_does_not_start_leaves_the_old_one() {
     .await;
     until(&gateway, "moe", "up").await;
     answered(&gateway, "small", 2).await;
+}
+
+#[tokio::test]
+async fn what_stays_after_a_failed_change_still_makes_room() {
+    let shared = "[engines]\nmemory_mb = 450\nmin_resident_s = 1";
+    let large = "memory_mb = 300\nstart = \"demand\"";
+    let (_home, gateway, file) = with_own_file(shared, "memory_mb = 200", large).await;
+    fail_to_change(&gateway, &file).await;
+    within("the other model", answered(&gateway, "large", 2)).await;
+    until(&gateway, "moe", "stopped").await;
+}
+
+#[tokio::test]
+async fn nobody_makes_room_for_a_request_that_is_gone() {
+    let shared = "[engines]\nmemory_mb = 300\nmin_resident_s = 600";
+    let (_home, gateway) =
+        serve(&config(shared, "memory_mb = 200", "memory_mb = 200\nstart = \"demand\"")).await;
+    let (mut asking, client) = (JoinSet::new(), gateway.client());
+    asking.spawn(async move { client.chat(&ask("large", 2)).await.status });
+    until(&gateway, "dense", "starting").await;
+    asking.abort_all();
+    until(&gateway, "dense", "stopped").await;
+    gateway.logged("the wish to be dropped", |log| log.contains("no room for it yet")).await;
+    assert_eq!(state(&gateway, "moe").await, "up");
 }

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr};
@@ -73,7 +75,7 @@ async fn a_hostile_template_costs_the_request_and_not_the_engine() {
         ("deep", 500, "recurses too deeply"),
         ("cycle", 500, "recurses too deeply"),
         ("much", 500, "needs too much memory"),
-        ("hang", 500, "takes longer than 5 s"),
+        ("hang", 500, "computes for longer than 5 s"),
         ("steps", 400, "takes too many steps"),
     ] {
         let reply = rendered(&client, wish).await;
@@ -88,6 +90,35 @@ async fn a_hostile_template_costs_the_request_and_not_the_engine() {
     assert!(engine.child.try_wait().expect("the engine can be looked at").is_none(), "it still runs");
     let body = json!({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2});
     assert_eq!(client.chat(&body).await.status, 200);
+}
+
+/// The process that renders for this engine.
+fn renderer(engine: &Child) -> Pid {
+    let parent = engine.id().expect("it runs").to_string();
+    let is_its = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // What follows its name: its state, then its parent.
+        stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)) == Some(parent.as_str())
+    };
+    let found = crate::command::processes("render-template").into_iter().find(is_its);
+    found.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).expect("it renders apart")
+}
+
+#[tokio::test]
+async fn a_renderer_that_the_machine_has_no_time_for_is_waited_for() {
+    let home = Home::new("");
+    let mut engine = Engine::start(&home, HOSTILE);
+    let client = engine.client().await;
+    let renderer = renderer(&engine.child);
+    kill_process(renderer, Signal::STOP).expect("it is ours");
+    let asked = rendered(&client, "hello");
+    tokio::pin!(asked);
+    // Longer than it may compute.
+    let early = tokio::time::timeout(Duration::from_secs(6), &mut asked).await;
+    assert!(early.is_err(), "{}", early.map(|reply| reply.text()).unwrap_or_default());
+    kill_process(renderer, Signal::CONT).expect("it is ours");
+    let reply = within("the prompt", asked).await;
+    assert_eq!(reply.json()["prompt"], "<hello>", "{}", reply.text());
 }
 
 #[tokio::test]

@@ -133,6 +133,47 @@ async fn an_upstreams_complaint_about_the_request_is_passed_on() {
 }
 
 #[tokio::test]
+async fn what_one_engine_lacks_another_is_asked_for() {
+    let stage = Stage::new().await;
+    stage.small.answer(Script::Status {
+        code: 400,
+        body: r#"{"error":{"message":"Predicted output is not supported","type":"invalid_request_error","param":"prediction","code":"unsupported_parameter"}}"#.to_owned(),
+        headers: Vec::new(),
+    });
+    let reply = stage.client().with("x-tollgate-tags", "tier=any").chat(&ask("auto")).await;
+    assert_eq!((reply.status.as_u16(), reply.header("x-tollgate-model")), (200, "large"), "{}", reply.text());
+    assert!(
+        reply.header("x-tollgate-reason").contains("unsupported"),
+        "{}",
+        reply.header("x-tollgate-reason")
+    );
+    // Who names the model hears what it lacks.
+    let reply = stage.client().chat(&ask("small")).await;
+    assert_eq!((reply.status.as_u16(), &reply.error()["param"]), (400, &"prediction".into()));
+}
+
+#[tokio::test]
+async fn what_fails_at_one_request_is_no_mark_against_an_engine() {
+    let stage = Stage::new().await;
+    for code in ["template_failed", "grammar_too_complex"] {
+        let body = format!(r#"{{"error":{{"message":"no","type":"server_error","code":"{code}"}}}}"#);
+        stage.small.answer(Script::Status { code: 500, body, headers: Vec::new() });
+        for _ in 0..4 {
+            let reply = stage.client().with("x-tollgate-tags", "tier=any").chat(&ask("auto")).await;
+            assert_eq!(reply.header("x-tollgate-model"), "large", "{}", reply.text());
+        }
+        stage.small.answer(Chat::new("the small answer", 11, 7));
+        let reply = stage.client().with("x-tollgate-tags", "tier=any").chat(&ask("auto")).await;
+        assert_eq!(
+            reply.header("x-tollgate-model"),
+            "small",
+            "{code}: {}",
+            reply.header("x-tollgate-reason")
+        );
+    }
+}
+
+#[tokio::test]
 async fn when_every_model_fails_the_error_is_an_upstreams() {
     let stage = Stage::budget("1.00", "reject").await;
     stage.small.answer(Script::status(500));

@@ -32,6 +32,11 @@ pub(super) fn prepared(schema: &Value, strict: bool) -> Value {
     schema
 }
 
+/// Whether a schema says of what type its values are, itself or by those it is made of.
+pub(super) fn tells_type(schema: &Map<String, Value>) -> bool {
+    ["type", "enum", "const"].iter().chain(&COMBINING).any(|keyword| schema.contains_key(*keyword))
+}
+
 /// Closes the objects in a schema that list their properties and don't say whether there may be more.
 fn close(schema: &mut Value, depth: usize) {
     let Some(object) = schema.as_object_mut().filter(|_| depth < DEEPEST) else { return };

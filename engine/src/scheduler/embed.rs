@@ -166,17 +166,16 @@ impl<'model> Embedder<'model> {
             run.computing += took.mul_f64(part.tokens as f64 / tokens.max(1) as f64);
             run.vectors.push(self.context.embedding(sequence).map(normalised).unwrap_or_default());
         }
-        for _ in 0..self.running.len() {
-            let Some(run) = self.running.pop_front() else { break };
+        let mut going_on = Vec::new();
+        for (place, run) in std::mem::take(&mut self.running).into_iter().enumerate() {
             if run.vectors.len() < run.submitted.job.inputs.len() {
-                self.running.push_back(run);
+                going_on.push((run, parts.iter().any(|part| part.run == place)));
             } else {
                 self.meter.served(run.began.elapsed());
                 run.finish();
             }
         }
-        // Who was first is last in the next step: a long text gets its turn.
-        self.running.rotate_left(usize::from(!self.running.is_empty()));
+        self.running = in_turn(going_on);
         Ok(())
     }
 
@@ -234,6 +233,15 @@ impl Run {
     }
 }
 
+/// The order of the next step, of requests with whether they had a text in this one. Those that had none, as theirs did not fit, go
+/// before the others and keep their places, so that each is first some day; of the others the first goes last.
+fn in_turn<T>(requests: Vec<(T, bool)>) -> VecDeque<T> {
+    let (served, passed_over): (Vec<_>, Vec<_>) = requests.into_iter().partition(|(_, served)| *served);
+    let mut served: VecDeque<T> = served.into_iter().map(|(request, _)| request).collect();
+    served.rotate_left(usize::from(!served.is_empty()));
+    passed_over.into_iter().map(|(request, _)| request).chain(served).collect()
+}
+
 fn push(batch: &mut Batch, tokens: &[Token], sequence: i32) {
     for (position, &token) in tokens.iter().enumerate() {
         batch.push(token, position, sequence, true);
@@ -248,4 +256,23 @@ fn normalised(vector: &[f32]) -> Vec<f32> {
     }
     let by = if length > 0.0 { 1.0 / length } else { 0.0 };
     vector.iter().map(|part| (f64::from(*part) * by) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_does_not_fit_beside_others_is_first_some_day() {
+        // Three requests of a text each that fills a step; a new one comes for each that has ended.
+        let (mut running, mut ended) = (VecDeque::from([0, 1, 2]), Vec::new());
+        for new in 3..9 {
+            ended.extend(running.pop_front());
+            running = in_turn(running.into_iter().map(|request| (request, false)).collect());
+            running.push_back(new);
+        }
+        assert_eq!(ended, [0, 1, 2, 3, 4, 5]);
+        let some = vec![('a', true), ('b', false), ('c', true), ('d', false)];
+        assert_eq!(in_turn(some), ['b', 'd', 'c', 'a']);
+    }
 }

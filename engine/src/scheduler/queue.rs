@@ -2,7 +2,8 @@
 //! deadline goes first, then the earliest.
 //!
 //! A caller with nothing waiting has no place in the order, so one that comes now and then does not stand behind another's
-//! hundred. Its names are the requests' own word: who lies about them changes the order and nothing else.
+//! hundred; nor is it ever put before one that has waited since before it came, so that callers who come and go cannot
+//! starve who stays. Its names are the requests' own word: who lies about them changes the order and nothing else.
 
 use super::job::Waiting;
 use std::time::Instant;
@@ -19,8 +20,10 @@ pub(super) struct Queue<Job> {
 #[derive(Debug)]
 struct Line<Job> {
     caller: String,
-    /// When it had its last turn; 0 when it had none since it began to wait.
-    last_turn: u64,
+    /// When it had its last turn; while it has had none, when it began to wait.
+    since: u64,
+    /// Whether it has had a turn since it began to wait.
+    served: bool,
     waiting: Vec<Job>,
 }
 
@@ -37,7 +40,7 @@ impl<Job: Waiting> Queue<Job> {
             Some(line) => line.waiting.push(submitted),
             None => {
                 let caller = submitted.order().caller.clone();
-                self.lines.push(Line { caller, last_turn: 0, waiting: vec![submitted] });
+                self.lines.push(Line { caller, since: self.turns, served: false, waiting: vec![submitted] });
             }
         }
     }
@@ -53,7 +56,7 @@ impl<Job: Waiting> Queue<Job> {
         let turn = self.turn()?;
         self.turns += 1;
         let line = self.lines.get_mut(turn)?;
-        line.last_turn = self.turns;
+        (line.since, line.served) = (self.turns, true);
         let submitted = line.waiting.remove(line.first());
         if line.waiting.is_empty() {
             self.lines.remove(turn);
@@ -78,9 +81,9 @@ impl<Job: Waiting> Queue<Job> {
         late
     }
 
-    /// The line whose turn it is. Lines that never had one stand in the order they came.
+    /// The line whose turn it is: the one that has waited through most turns. Of equals goes who had none, then who came first.
     fn turn(&self) -> Option<usize> {
-        (0..self.lines.len()).min_by_key(|&line| self.lines[line].last_turn)
+        (0..self.lines.len()).min_by_key(|&line| (self.lines[line].since, self.lines[line].served))
     }
 }
 
@@ -137,6 +140,25 @@ mod tests {
         assert_eq!(queue.next().map(|next| next.job.prompt.len()), Some(1));
         assert_eq!(marks(&mut queue), [1, 4, 5, 2, 6, 3]);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn callers_that_come_and_go_do_not_starve_who_stays() {
+        let mut queue = Queue::default();
+        let mut held = Vec::new();
+        let mut push = |queue: &mut Queue<Submitted>, caller, mark| {
+            let (submitted, receiver) = request(caller, mark, None);
+            queue.push(submitted);
+            held.push(receiver);
+        };
+        (1..=3).for_each(|mark| push(&mut queue, "stays", mark));
+        let mut served = Vec::new();
+        // One of two others is always there anew when a slot is free.
+        for (turn, caller) in ["b", "c"].into_iter().cycle().take(8).enumerate() {
+            served.extend(queue.pop().map(|submitted| submitted.job.prompt.len()));
+            push(&mut queue, caller, 10 + turn);
+        }
+        assert_eq!(served, [1, 10, 2, 11, 12, 3, 13, 14], "in turns with the others");
     }
 
     #[test]

@@ -131,6 +131,11 @@ impl From<Failure> for ApiError {
                            allow more time, or try again when the engine is less busy.";
             return Self::new(StatusCode::GATEWAY_TIMEOUT, Some("deadline_exceeded"), message);
         }
-        Self::internal(format!("The answer could not be written: {failure}"))
+        let error = Self::internal(format!("The answer could not be written: {failure}"));
+        match failure {
+            // The request's form is at fault, and not the engine.
+            Failure::TooComplex => Self { code: Some("grammar_too_complex"), ..error },
+            _ => error,
+        }
     }
 }

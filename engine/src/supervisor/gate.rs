@@ -120,6 +120,11 @@ impl Gate {
         drop(self.waiting.subscribe().wait_for(|waiting| *waiting > 0).await);
     }
 
+    /// Resolves when no request waits.
+    pub(super) async fn unwanted(&self) {
+        drop(self.waiting.subscribe().wait_for(|waiting| *waiting == 0).await);
+    }
+
     /// Counts a request as waiting for as long as the guard lives.
     pub(super) fn wait(&self) -> Waiting<'_> {
         self.waiting.send_modify(|waiting| *waiting += 1);

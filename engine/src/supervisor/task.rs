@@ -109,7 +109,10 @@ async fn claim(engine: &Engine, asked: bool, stop: &mut watch::Receiver<bool>) -
         return engine.ceiling.try_claim(bytes).map_or(Claimed::Full, Claimed::Room);
     }
     tokio::select! {
+        biased;
         claim = engine.ceiling.claim(bytes, engine.name()) => Claimed::Room(claim),
+        // Whoever asked for it is gone: nobody else shall make room for it now.
+        () = engine.gate.unwanted() => Claimed::Full,
         () = asked_to_stop(stop) => Claimed::Stopped,
     }
 }

@@ -7,16 +7,22 @@
 use super::Unrenderable;
 use super::page::{Page, Renderer, Source};
 use parking_lot::Mutex;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// A page takes milliseconds; a process that takes longer than this hangs.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A page takes milliseconds; a process that computes for longer than this hangs. The system counts, so that one which only
+/// waits for a busy machine is not taken for one that hangs.
+const COMPUTING: Duration = Duration::from_secs(5);
+/// For an answer, however little the process computes meanwhile.
+const PATIENCE: Duration = Duration::from_secs(180);
 /// Most that is read of an answer: far more than any context holds.
 const LONGEST: u64 = 64 << 20;
 /// Most memory that the process may have, beside its code.
@@ -108,22 +114,36 @@ impl Process {
     }
 
     fn ask(&mut self, what: &impl Serialize) -> Result<String, Unrenderable> {
-        let ended = |why: &str| Unrenderable::Ended(format!("it {why}"));
-        let crashed = || ended("needs too much memory, or recurses too deeply");
         let mut line = serde_json::to_vec(what).map_err(|error| Unrenderable::Refused(error.to_string()))?;
         line.push(b'\n');
-        self.stdin.write_all(&line).and_then(|()| self.stdin.flush()).map_err(|_| crashed())?;
+        self.stdin.write_all(&line).and_then(|()| self.stdin.flush()).map_err(|_| self.crashed())?;
         let answer = match self.answers.recv_timeout(PATIENCE) {
             Ok(Ok(answer)) if answer.ends_with(b"\n") => answer,
             Ok(Ok(answer)) if answer.len() as u64 >= LONGEST => return Err(ended("makes too long a prompt")),
             Err(RecvTimeoutError::Timeout) => {
-                return Err(ended(&format!("takes longer than {} s", PATIENCE.as_secs())));
+                return Err(ended(&format!("gives no answer for {} s", PATIENCE.as_secs())));
             }
-            Ok(_) | Err(RecvTimeoutError::Disconnected) => return Err(crashed()),
+            Ok(_) | Err(RecvTimeoutError::Disconnected) => return Err(self.crashed()),
         };
-        let answer: Answer = serde_json::from_slice(&answer).map_err(|_| crashed())?;
+        let answer: Answer = serde_json::from_slice(&answer).map_err(|_| self.crashed())?;
         answer.map_err(Unrenderable::Refused)
     }
+
+    /// Why it closed its end, or wrote what is no answer.
+    fn crashed(&mut self) -> Unrenderable {
+        // Mostly it has ended already, which this does not change.
+        let status = self.child.kill().and_then(|()| self.child.wait());
+        match status.ok().and_then(|status| status.signal()) {
+            Some(signal) if signal == Signal::XCPU.as_raw() => {
+                ended(&format!("computes for longer than {} s", COMPUTING.as_secs()))
+            }
+            _ => ended("needs too much memory, or recurses too deeply"),
+        }
+    }
+}
+
+fn ended(why: &str) -> Unrenderable {
+    Unrenderable::Ended(format!("it {why}"))
 }
 
 impl Drop for Process {
@@ -157,7 +177,11 @@ pub fn serve() -> io::Result<()> {
         pass_input(&send);
         std::process::exit(0);
     })?;
-    let next = || lines.recv().map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof));
+    let next = || -> io::Result<String> {
+        let line = lines.recv().map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        allow(COMPUTING)?;
+        Ok(line)
+    };
     let mut out = io::stdout().lock();
     let renderer = match Renderer::new(read(&next()?)?) {
         Ok(renderer) => {
@@ -193,15 +217,23 @@ fn answer(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
 
 /// Bounds the memory of this process, where the system does (Linux). A crash of it is nothing to keep an image of.
 fn limit() -> io::Result<()> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     // What the allocator has reserved counts as well.
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let reserved: u64 = pages.split_whitespace().nth(5).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     let most = MEMORY.saturating_add(reserved.saturating_mul(rustix::param::page_size() as u64));
-    for (resource, most) in [(Resource::Data, most), (Resource::Core, 0)] {
-        let hard = getrlimit(resource).maximum;
-        let most = hard.map_or(most, |hard| hard.min(most));
-        setrlimit(resource, Rlimit { current: Some(most), maximum: hard })?;
-    }
+    bound(Resource::Data, most)?;
+    bound(Resource::Core, 0)
+}
+
+/// Has the system end this process (SIGXCPU) once it has computed for so long from now, or a second longer: it counts whole ones.
+fn allow(time: Duration) -> io::Result<()> {
+    let spent = clock_gettime(ClockId::ProcessCPUTime).tv_sec;
+    bound(Resource::Cpu, u64::try_from(spent).unwrap_or_default() + time.as_secs() + 1)
+}
+
+fn bound(resource: Resource, most: u64) -> io::Result<()> {
+    let hard = getrlimit(resource).maximum;
+    let most = hard.map_or(most, |hard| hard.min(most));
+    setrlimit(resource, Rlimit { current: Some(most), maximum: hard })?;
     Ok(())
 }

@@ -139,9 +139,18 @@ fn alternatives(tools: &[&Tool], frame: &Frame) -> String {
     for (number, tool) in tools.iter().enumerate() {
         let begin = quoted(&format!("{}{}", tool.name, frame.middle));
         calls.push(format!("{begin} \" \"? arguments_{number} {}", quoted(frame.close)));
-        rules.push(format!("arguments_{number}: {}", grammar::embedded(&tool.parameters, tool.strict)));
+        rules.push(format!("arguments_{number}: {}", grammar::embedded(&arguments(tool), tool.strict)));
     }
     format!("call: {}\n{}", calls.join("\n    | "), rules.join("\n"))
+}
+
+/// The schema of a tool's arguments. They are an object also where the schema does not say so, as `{}` does not.
+fn arguments(tool: &Tool) -> Value {
+    let mut schema = tool.parameters.clone();
+    if let Some(object) = schema.as_object_mut().filter(|object| !grammar::tells_type(object)) {
+        object.insert("type".to_owned(), "object".into());
+    }
+    schema
 }
 
 fn quoted(text: &str) -> String {
@@ -181,6 +190,18 @@ mod tests {
             let rest = format!("{}{}", r#"{"city": "Rome"}"#, syntax.frame().close);
             let grammar = Grammar::of_bytes_in_lark(&forced.lark).unwrap();
             assert_eq!(grammar.taken(&rest), (rest.len(), true), "{syntax:?}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_an_object_whatever_the_schema_leaves_open() {
+        for parameters in [json!({}), json!({"properties": {"city": {"type": "string"}}})] {
+            let tool = Tool { parameters, strict: false, ..tool("weather") };
+            let lark = Syntax::Hermes.force(&[&tool], false).lark;
+            for (arguments, taken) in [("5}", false), ("\"Rome\"}", false), ("[]}", false), ("{}}", true)] {
+                let grammar = Grammar::of_bytes_in_lark(&lark).unwrap();
+                assert_eq!(grammar.taken(arguments).1, taken, "{arguments}");
+            }
         }
     }
 

@@ -65,6 +65,7 @@ fn notices() -> Vec<Notice> {
         Failure::Slow { engine: engine(), waited: Duration::ZERO },
         Failure::Busy { engine: engine() },
         Failure::Status { engine: engine(), status: StatusCode::BAD_GATEWAY },
+        Failure::Unable { engine: engine() },
         Failure::Garbled { engine: engine() },
     ];
     let down = tollgate_router::NoCandidate {

@@ -77,6 +77,22 @@ pub enum Failure {
         /// The field that it names.
         param: Option<String>,
     },
+    /// It lacks what the request asks for.
+    #[error("{message}")]
+    Unsupported {
+        /// The engine.
+        engine: String,
+        /// Its words.
+        message: String,
+        /// The field that it names.
+        param: Option<String>,
+    },
+    /// It failed at this request, which says nothing of others.
+    #[error("the engine {engine:?} cannot answer this request")]
+    Unable {
+        /// The engine.
+        engine: String,
+    },
     /// What came is no answer.
     #[error("the engine {engine:?} sent something that is not an answer")]
     Garbled {
@@ -86,7 +102,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether another model may be tried: not when the request itself was refused, save for a length that others may take.
+    /// Whether another model may be tried: not when the request itself was refused, save for what others may take.
     #[must_use]
     pub fn may_fall_back(&self) -> bool {
         !matches!(self, Failure::Refused { .. })
@@ -103,7 +119,9 @@ impl Failure {
             | Failure::Busy { .. }
             | Failure::Status { .. }
             | Failure::Refused { .. }
-            | Failure::TooLong { .. } => false,
+            | Failure::TooLong { .. }
+            | Failure::Unsupported { .. }
+            | Failure::Unable { .. } => false,
         }
     }
 
@@ -114,6 +132,8 @@ impl Failure {
             self,
             Failure::Refused { .. }
                 | Failure::TooLong { .. }
+                | Failure::Unsupported { .. }
+                | Failure::Unable { .. }
                 | Failure::Busy { .. }
                 | Failure::NotReady { .. }
         )
@@ -131,6 +151,8 @@ impl Failure {
             Failure::Status { .. } => "status",
             Failure::Refused { .. } => "refused",
             Failure::TooLong { .. } => "context_length",
+            Failure::Unsupported { .. } => "unsupported",
+            Failure::Unable { .. } => "unable",
             Failure::Garbled { .. } => "garbled",
         }
     }
@@ -149,13 +171,15 @@ impl Failure {
                 (status.as_u16(), "invalid_request_error", "upstream_refused", Retry::Never)
             }
             Failure::TooLong { .. } => (400, "invalid_request_error", TOO_LONG, Retry::Never),
+            Failure::Unsupported { .. } => (400, "invalid_request_error", "upstream_refused", Retry::Never),
+            Failure::Unable { .. } => (502, "server_error", "upstream_error", Retry::Unsaid),
             Failure::Garbled { .. } => (502, "server_error", "upstream_garbled", Retry::Unsaid),
         };
         let (param, origin) = match self {
             // The request is what was wrong, so it is the client's to mend and no failure of an engine.
-            Failure::Refused { param, .. } | Failure::TooLong { param, .. } => {
-                (param.clone(), Origin::Client)
-            }
+            Failure::Refused { param, .. }
+            | Failure::TooLong { param, .. }
+            | Failure::Unsupported { param, .. } => (param.clone(), Origin::Client),
             _ => (None, Origin::Upstream),
         };
         Notice {
@@ -211,11 +235,22 @@ pub(super) fn words_of(body: &[u8]) -> (String, Option<String>) {
 
 /// Whether an error body is a worker's word that it has too much to do.
 pub(super) fn is_overload(body: &[u8]) -> bool {
+    has_code(body, &["engine_overloaded", "deadline_exceeded"])
+}
+
+/// Whether an error body says that the model or its server lacks what is asked, by OpenAI's codes.
+pub(super) fn is_unsupported(body: &[u8]) -> bool {
+    has_code(body, &["unsupported_parameter", "unsupported_value", "unsupported_capability"])
+}
+
+/// Whether an error body is a worker's word that it failed at this one request: at its template, or the grammar of its form.
+pub(super) fn is_unable(body: &[u8]) -> bool {
+    has_code(body, &["template_failed", "grammar_too_complex"])
+}
+
+fn has_code(body: &[u8], codes: &[&str]) -> bool {
     let code = serde_json::from_slice::<Envelope>(body).ok().and_then(|envelope| envelope.error.code);
-    matches!(
-        code.as_ref().and_then(serde_json::Value::as_str),
-        Some("engine_overloaded" | "deadline_exceeded")
-    )
+    code.as_ref().and_then(serde_json::Value::as_str).is_some_and(|code| codes.contains(&code))
 }
 
 #[cfg(test)]
@@ -246,6 +281,22 @@ mod tests {
         let failure = Failure::TooLong { engine, message, param: None };
         assert!(failure.may_fall_back() && !failure.is_of_engine() && !failure.may_have_cost());
         assert_eq!((failure.notice().status, failure.notice().code), (StatusCode::BAD_REQUEST, TOO_LONG));
+    }
+
+    #[test]
+    fn what_only_this_request_or_this_engine_is_to_blame_for_is_told_apart() {
+        let body = |code: &str| format!(r#"{{"error":{{"message":"no","code":"{code}"}}}}"#);
+        assert!(is_unsupported(body("unsupported_parameter").as_bytes()));
+        assert!(!is_unsupported(body("invalid_value").as_bytes()));
+        assert!(is_unable(body("template_failed").as_bytes()));
+        assert!(!is_unable(body("engine_error").as_bytes()));
+        let unsupported =
+            Failure::Unsupported { engine: "e".to_owned(), message: "no".to_owned(), param: None };
+        let unable = Failure::Unable { engine: "e".to_owned() };
+        for (failure, status) in [(unsupported, 400), (unable, 502)] {
+            assert!(failure.may_fall_back() && !failure.is_of_engine() && !failure.may_have_cost());
+            assert_eq!(failure.notice().status.as_u16(), status);
+        }
     }
 
     #[test]
