@@ -18,6 +18,10 @@ use crate::stick::Bond;
 use crate::wire::error::Fault;
 use crate::wire::openai::Chat;
 
+/// Held for each part of a prompt that is not text. A picture's tokens depend on its size, which may lie elsewhere, and on the model: most
+/// count no more than this. What a long recording or file comes to beyond is charged in full all the same.
+const PART_TOKENS: u64 = 4_096;
+
 /// Everything a decision is made from.
 #[derive(Debug)]
 pub struct Plan<'a> {
@@ -75,7 +79,8 @@ impl<'a> Plan<'a> {
         let messages = chat.turns.len() as u64;
         Plan {
             prompt_tokens: prompt_tokens(chat.turns.iter().map(|turn| turn.text.as_ref())) + extras,
-            prompt_tokens_upper: prompt_tokens_upper(chat.prompt_bytes as u64, messages),
+            prompt_tokens_upper: prompt_tokens_upper(chat.prompt_bytes as u64, messages)
+                .saturating_add(chat.images.saturating_mul(PART_TOKENS)),
             deadline_ms,
             app,
             ask,
