@@ -142,6 +142,9 @@ pub(crate) async fn attempt(
         low_effort: route.wind.low_effort,
     };
     let rewritten = route.chat.rewrite(body, &wanted);
+    // What a whole answer comes to is told at its end: who leaves before pays for what was expected.
+    let expected = route.plan.expected_output(route.decision, place);
+    booking.produced(if route.chat.stream { 0 } else { expected });
     booking.watch.sending();
     let turn = Turn { caller: route.ask.key_id.as_deref(), deadline: route.deadline };
     let answer = booking.waiting_for(upstream.ask(route.chat.operation, rewritten, id, turn)).await;

@@ -192,6 +192,12 @@ impl<'a> Plan<'a> {
         self.choices_times(decision.verdicts[place].cost)
     }
 
+    /// Tokens that the model at `place` is expected to write, all choices together.
+    #[must_use]
+    pub fn expected_output(&self, decision: &Decision, place: usize) -> u64 {
+        decision.verdicts[place].output_tokens.saturating_mul(self.chat.choices)
+    }
+
     fn choices_times(&self, cost: Usd) -> Usd {
         Usd::from_nanos(cost.nanos().saturating_mul(i64::try_from(self.chat.choices).unwrap_or(i64::MAX)))
     }

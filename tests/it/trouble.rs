@@ -168,6 +168,13 @@ async fn a_deadline_ends_a_wait_for_an_upstream() {
     assert_eq!(reply.status, 504, "{}", reply.text());
     assert!(began.elapsed() < Duration::from_secs(15));
     stage.small.until("the upstream to be let go", |counts| counts.abandoned == 1).await;
+    // It was at work all that time, and of a whole answer nothing is known before its end.
+    let receipt = stage.receipt_of(reply.header("x-tollgate-request-id")).await;
+    assert_eq!(
+        (&receipt["cost"], &receipt["usage_estimated"]),
+        (&receipt["estimate"], &true.into()),
+        "{receipt}"
+    );
 }
 
 #[tokio::test]
