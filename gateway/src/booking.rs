@@ -64,6 +64,8 @@ pub struct Booking {
     all_text: bool,
     /// What is charged if the client goes away now.
     produced: Usage,
+    /// Whether that was counted here.
+    estimated: bool,
 }
 
 /// How an answer ended.
@@ -123,6 +125,7 @@ impl Booking {
                 service_tier: chat.service_tier,
                 ..Usage::default()
             },
+            estimated: true,
         };
         let first = app.ledger.holds_first();
         if chat.stream || first {
@@ -359,7 +362,7 @@ impl Drop for Booking {
             }
             return;
         }
-        let outcome = Outcome { status, usage: self.produced, estimated: true };
+        let outcome = Outcome { status, usage: self.produced, estimated: self.estimated };
         if let Some(end) = self.close(outcome) {
             self.app.ledger.settle_detached(end);
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tollgate_policies::Usd;
 use tollgate_router::Decision;
 
 use crate::app::App;
@@ -35,6 +36,14 @@ pub struct Route<'a> {
     pub wind: WindDown,
     /// When the answer is of no use any more.
     pub deadline: Option<Instant>,
+}
+
+impl Route<'_> {
+    /// Whether the request as a whole, failed tries and thrown away answers included, may not cost this much.
+    #[must_use]
+    pub fn is_too_dear(&self, cost: Usd) -> bool {
+        self.ask.max_cost.is_some_and(|most| cost > most)
+    }
 }
 
 /// Longest whole answer taken from an engine, bytes.
@@ -90,8 +99,14 @@ pub async fn send(route: &Route<'_>, body: &Bytes, booking: &mut Booking, id: &s
         if context <= too_small {
             continue;
         }
+        let worst = route.plan.worst_cost(route.decision, place);
+        if rank > 0 && route.is_too_dear(worst.saturating_add(booking.receipt().lost())) {
+            let model = &route.decision.verdicts[place].model;
+            tracing::info!(model, "this fallback may cost more than the caller allows beside what was lost");
+            continue;
+        }
         if rank > 0
-            && let Err(fault) = booking.move_to(place, route.plan.worst_cost(route.decision, place)).await
+            && let Err(fault) = booking.move_to(place, worst).await
         {
             tracing::info!(model = route.decision.verdicts[place].model, error = %fault, "this fallback cannot be paid");
             last.get_or_insert(fault);
@@ -142,6 +157,9 @@ pub(crate) async fn attempt(
         low_effort: route.wind.low_effort,
     };
     let rewritten = route.chat.rewrite(body, &wanted);
+    // What a whole answer comes to is told at its end: who leaves before pays for what was expected.
+    let expected = route.plan.expected_output(route.decision, place);
+    booking.produced(if route.chat.stream { 0 } else { expected });
     booking.watch.sending();
     let turn = Turn { caller: route.ask.key_id.as_deref(), deadline: route.deadline };
     let answer = booking.waiting_for(upstream.ask(route.chat.operation, rewritten, id, turn)).await;

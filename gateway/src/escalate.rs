@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use tollgate_policies::{Usage, Usd};
+use tollgate_policies::{Escalate, Usage, Usd};
 
 use crate::booking::Booking;
 use crate::dispatch::{Answer, AnswerBody, Begun, Route, attempt};
@@ -77,18 +77,13 @@ pub async fn escalate(
     booking.watch.wait();
     let (answer, heard) = listen(answer, tokens).await;
     booking.watch.answered();
+    booking.produced(heard.usage.map_or(heard.tokens, |usage| usage.completion_tokens));
     let Some(confidence) = heard.confidence(tokens) else {
         route.app.metrics.failed_open("confidence");
         return answer;
     };
-    match policy.when.eval(&route.plan.facts(confidence)) {
-        Ok(true) => {}
-        Ok(false) => return answer,
-        Err(error) => {
-            tracing::warn!(policy = route.ask.policy.name, %error, "[escalate] when came to no answer");
-            route.app.metrics.failed_open("confidence");
-            return answer;
-        }
+    if !is_unsure(route, policy, confidence) {
+        return answer;
     }
     let spent = spent(route, booking, &answer, &heard);
     // Should the better model fail, the first answer goes on, and a stream may yet come to its worst case.
@@ -97,6 +92,12 @@ pub async fn escalate(
         AnswerBody::Stream(_) => route.plan.worst_cost(route.decision, answer.place).max(spent),
     };
     let worst = route.plan.worst_cost(route.decision, above).saturating_add(first.saturating_sub(spent));
+    if route.is_too_dear(worst.saturating_add(spent).saturating_add(booking.receipt().lost())) {
+        tracing::info!(
+            "an unsure answer stays: with a better one the request may cost more than the caller allows"
+        );
+        return answer;
+    }
     let sent = booking.watch.sent();
     if let Err(fault) = booking.go_up(above, worst, spent).await {
         tracing::info!(error = %fault, "an unsure answer stays: a better one cannot be paid");
@@ -118,6 +119,15 @@ pub async fn escalate(
             answer
         }
     }
+}
+
+/// Whether the policy finds an answer of this confidence too unsure.
+fn is_unsure(route: &Route<'_>, policy: &Escalate, confidence: f64) -> bool {
+    policy.when.eval(&route.plan.facts(confidence)).unwrap_or_else(|error| {
+        tracing::warn!(policy = route.ask.policy.name, %error, "[escalate] when came to no answer");
+        route.app.metrics.failed_open("confidence");
+        false
+    })
 }
 
 /// What the first answer costs if it is thrown away: a whole one's tokens; of one that is still being written, which goes on until the

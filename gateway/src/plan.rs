@@ -18,6 +18,10 @@ use crate::stick::Bond;
 use crate::wire::error::Fault;
 use crate::wire::openai::Chat;
 
+/// Held for each part of a prompt that is not text. A picture's tokens depend on its size, which may lie elsewhere, and on the model: most
+/// count no more than this. What a long recording or file comes to beyond is charged in full all the same.
+const PART_TOKENS: u64 = 4_096;
+
 /// Everything a decision is made from.
 #[derive(Debug)]
 pub struct Plan<'a> {
@@ -174,6 +178,12 @@ impl<'a> Plan<'a> {
         self.choices_times(decision.verdicts[place].cost)
     }
 
+    /// Tokens that the model at `place` is expected to write, all choices together.
+    #[must_use]
+    pub fn expected_output(&self, decision: &Decision, place: usize) -> u64 {
+        decision.verdicts[place].output_tokens.saturating_mul(self.chat.choices)
+    }
+
     fn choices_times(&self, cost: Usd) -> Usd {
         Usd::from_nanos(cost.nanos().saturating_mul(i64::try_from(self.chat.choices).unwrap_or(i64::MAX)))
     }
@@ -206,7 +216,8 @@ pub fn counted_tokens(chat: &Chat<'_>) -> (u64, u64) {
     // What is not text (tool definitions, schemas) is dense JSON: about three bytes a token.
     let extras = chat.prompt_bytes.saturating_sub(texts) as u64 / 3;
     let expected = prompt_tokens(chat.turns.iter().map(|turn| turn.text.as_ref())) + extras;
-    (expected, prompt_tokens_upper(chat.prompt_bytes as u64, chat.turns.len() as u64))
+    let text = prompt_tokens_upper(chat.prompt_bytes as u64, chat.turns.len() as u64);
+    (expected, text.saturating_add(chat.images.saturating_mul(PART_TOKENS)))
 }
 
 /// Tokens that become vectors, as expected and at most: a byte is a token at worst, and two stand around each text.

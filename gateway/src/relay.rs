@@ -22,7 +22,7 @@ use crate::ledger::ReceiptStatus;
 use crate::upstream::{Arriving, Failure};
 use crate::wire::error::{Fault, Notice};
 use crate::wire::openai::sse_error;
-use crate::wire::sse::{Frames, Meter, Priced};
+use crate::wire::sse::{Frames, Meter};
 
 /// Ready bytes are sent on once there are this many, even if more are ready.
 const COALESCE: usize = 16 * 1024;
@@ -173,8 +173,9 @@ impl Relay {
         let cut = self.frames.push(data, |frame| meter.frame(frame, out, |usage| booking.price(usage)));
         if meter.counted_tokens() > 0 {
             booking.watch.token();
-            booking.produced(meter.counted_tokens());
         }
+        let (usage, estimated) = used(meter, booking);
+        booking.so_far(usage, estimated);
         if meter.failed || cut.is_err() {
             tracing::warn!(engine = self.engine, "the engine reported an error in the middle of an answer");
             self.fail(Failure::Broken { engine: self.engine.clone() });
@@ -199,7 +200,7 @@ impl Relay {
 
     fn settle(&mut self, status: ReceiptStatus, error: Option<Notice>) {
         let Phase::Passing(booking) = std::mem::replace(&mut self.phase, Phase::Over) else { return };
-        let (usage, estimated) = self.usage(&booking);
+        let (usage, estimated) = used(&self.meter, &booking);
         let tail = match error {
             Some(notice) => sse_error(&notice),
             None if self.meter.tail.is_empty() => Bytes::from_static(TERMINATOR),
@@ -208,11 +209,9 @@ impl Relay {
         let settling = Box::pin(booking.settle(Outcome { status, usage, estimated }));
         self.phase = Phase::Settling(settling, tail);
     }
+}
 
-    fn usage(&self, booking: &Booking) -> (Usage, bool) {
-        match self.meter.reported {
-            Some(Priced { usage, .. }) => (usage, false),
-            None => (booking.estimated(self.meter.counted_tokens()), true),
-        }
-    }
+/// What a stream has used so far, and whether that was counted here.
+fn used(meter: &Meter, booking: &Booking) -> (Usage, bool) {
+    meter.usage().unwrap_or_else(|| (booking.estimated(meter.counted_tokens()), true))
 }

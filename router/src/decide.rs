@@ -155,6 +155,7 @@ impl Weighing<'_> {
             cost,
             worst_cost: objective::worst_cost(model, needs, live, &self.length, output_cap),
             output_cap,
+            output_tokens,
             p_late,
             latency_ms: pace.latency_ms(output_tokens),
             utility,

@@ -89,6 +89,9 @@ pub struct Verdict {
     pub worst_cost: Usd,
     /// The largest answer to ask for: the caller's `max_tokens`, clamped to the window and the money.
     pub output_cap: u64,
+    /// Tokens that the answer is expected to have: what `cost` counts.
+    #[serde(skip)]
+    pub output_tokens: u64,
     /// Probability that the answer comes after the deadline; 0 without one.
     pub p_late: f64,
     /// Expected time to the end of the answer.

@@ -1,6 +1,6 @@
 //! Budgets: never overspent, however many requests come at once, and refused in the contract's form.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tollgate_tests::client::Reply;
 use tollgate_tests::home::Home;
@@ -28,6 +28,28 @@ fn assert_spent(reply: &Reply) {
     for part in ["purse", "limit", "resets"] {
         assert!(message.contains(part), "no {part:?} in {message}");
     }
+}
+
+#[tokio::test]
+async fn pictures_are_held_for_before_they_are_sent() {
+    let eyes = Upstream::start(Chat::new("a cat", 1_200, 3)).await;
+    let seeing = config(&eyes.base_url(), &eyes.base_url(), SMALL_PRICE, "")
+        .replace("\"tools\", \"json\"", "\"tools\", \"json\", \"images\"");
+    let home = Home::new(&seeing);
+    home.write("policies/default.toml", &purse("0.0025", "reject"));
+    let gateway = home.serve().await;
+    let look = |pictures: usize| {
+        let picture = json!({"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}});
+        let parts = [vec![picture; pictures], vec![json!({"type": "text", "text": "What is it?"})]].concat();
+        json!({"model": "small", "max_tokens": 20, "messages": [{"role": "user", "content": parts}]})
+    };
+    let reply = gateway.client().chat(&look(1)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let receipt = crate::stage::receipts(&home).await.pop().expect("one receipt");
+    let money = |field: &str| receipt[field].as_str().and_then(|text| text.parse::<f64>().ok());
+    assert!(money("cost") <= money("held") && money("cost") > Some(0.0), "{receipt}");
+    // Two pictures may cost more than is left.
+    assert_spent(&gateway.client().chat(&look(2)).await);
 }
 
 #[tokio::test]

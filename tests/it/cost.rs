@@ -105,6 +105,28 @@ async fn receipts_say_what_happened() {
     crate::stage::verified(&stage.home).await;
 }
 
+#[tokio::test]
+async fn a_usage_of_nothing_is_not_a_free_answer() {
+    let stage = Stage::new().await;
+    stage.small.push(Chat::new("some words that cost money all the same", 0, 0));
+    stage.client().chat(&ask("small")).await;
+    let receipt = stage.receipts().await.pop().expect("one receipt");
+    assert_eq!(receipt["usage_estimated"], true, "{receipt}");
+    assert_ne!(receipt["cost"], "0.000000", "{receipt}");
+}
+
+#[tokio::test]
+async fn absurd_counts_break_no_report() {
+    let stage = Stage::new().await;
+    stage.small.answer(Chat::new("ok", u64::MAX / 4, u64::MAX / 4));
+    for _ in 0..3 {
+        stage.client().chat(&ask("small")).await;
+    }
+    assert!(stage.receipts().await.iter().all(|receipt| receipt["usage_estimated"] == true));
+    let args = ["ledger", "report", "--config", "tollgate.toml", "--data-dir", "data"];
+    stage.home.run(&args).await.success();
+}
+
 /// What the request asks for, what the answer says it got, and what 10 + 100 tokens cost.
 const SERVED: [(Option<&str>, Option<&str>, &str); 6] = [
     (None, None, "0.000820"),

@@ -118,3 +118,49 @@ async fn an_upstream_that_dies_mid_stream_ends_in_an_error_event() {
         assert!(stage.gateway.metrics().await.sum("tollgate_budget_held_usd", &[]).abs() < 1e-12);
     }
 }
+
+/// Chunks as some servers send them, and the completion tokens that are charged.
+#[tokio::test]
+async fn a_usage_that_came_before_the_text_is_not_the_whole_bill() {
+    let stage = Stage::new().await;
+    let chunk =
+        |delta: &str, usage: &str| format!("data: {{\"choices\":[{{\"delta\":{delta}}}]{usage}}}\n\n");
+    let early =
+        chunk("{\"role\":\"assistant\"}", ",\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":1}");
+    let thought = chunk("{\"content\":null,\"reasoning_content\":\"so \"}", "").repeat(40);
+    let text = chunk("{\"content\":\"word\"}", "").repeat(60);
+    let finish = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let body = [early, thought, text, finish.to_owned()].concat();
+    stage.small.push(Script::Raw { content_type: "text/event-stream", body });
+    assert!(stage.client().stream(&ask_stream("small")).await.finish().await.done());
+    let receipt = stage.receipts().await.pop().expect("one receipt");
+    let usage = &receipt["usage"];
+    assert_eq!(
+        (&usage["prompt_tokens"], &usage["completion_tokens"]),
+        (&10.into(), &101.into()),
+        "{receipt}"
+    );
+    assert_eq!(receipt["usage_estimated"], true, "{receipt}");
+}
+
+#[tokio::test]
+async fn who_leaves_after_the_engine_has_told_pays_what_it_told() {
+    let stage = Stage::new().await;
+    let gate = Gate::closed();
+    let told = "{\"prompt_tokens\":1000,\"completion_tokens\":500}";
+    let usage = serde_json::from_str(told).expect("it is JSON");
+    stage.small.push(Chat::new("one two", 11, 2).with("usage", usage).gated(1, &gate));
+    let mut stream = stage.client().stream(&ask_stream("small")).await;
+    let id = stream.header("x-tollgate-request-id").to_owned();
+    assert!(stream.next().await.is_some());
+    drop(stream);
+    stage.small.until("the upstream to be let go", |counts| counts.abandoned == 1).await;
+    let receipt = stage.receipt_of(&id).await;
+    // 1000 × 0.50 + 500 × 1.00 µUSD
+    assert_eq!(
+        (&receipt["status"], &receipt["cost"]),
+        (&"cancelled".into(), &"0.001000".into()),
+        "{receipt}"
+    );
+    assert_eq!(receipt["usage_estimated"], false, "{receipt}");
+}

@@ -209,6 +209,13 @@ async fn a_deadline_ends_a_wait_for_an_upstream() {
     assert_eq!(reply.status, 504, "{}", reply.text());
     assert!(began.elapsed() < Duration::from_secs(15));
     stage.small.until("the upstream to be let go", |counts| counts.abandoned == 1).await;
+    // It was at work all that time, and of a whole answer nothing is known before its end.
+    let receipt = stage.receipt_of(reply.header("x-tollgate-request-id")).await;
+    assert_eq!(
+        (&receipt["cost"], &receipt["usage_estimated"]),
+        (&receipt["estimate"], &true.into()),
+        "{receipt}"
+    );
 }
 
 #[tokio::test]
@@ -225,4 +232,20 @@ async fn an_upstream_that_never_answers_is_given_up() {
         "{receipt}"
     );
     stage.small.until("the upstream to be let go", |counts| counts.abandoned == 1).await;
+}
+
+#[tokio::test]
+async fn a_fallback_keeps_to_the_callers_limit_with_what_was_lost_before() {
+    let price = "{ input = 0, output = 0, per_request = 0.00015 }";
+    let stage = Stage::with(POLICY, price, "first_byte_timeout_ms = 300").await;
+    stage.small.answer(Script::Hang);
+    let client = stage.client().with("x-tollgate-tags", "tier=any");
+    // The large one may cost 95 × 5 + 20 × 10 = 675 µUSD at most, and 150 are lost.
+    let reply = client.with("x-tollgate-max-cost-usd", "0.0008").chat(&ask("auto")).await;
+    assert_eq!(reply.status, 504, "{}", reply.text());
+    let receipt = stage.receipt_of(reply.header("x-tollgate-request-id")).await;
+    assert_eq!((&receipt["status"], &receipt["cost"]), (&"error".into(), &"0.000150".into()), "{receipt}");
+    assert_eq!(stage.large.counts().asked, 0);
+    let reply = client.with("x-tollgate-max-cost-usd", "0.001").chat(&ask("auto")).await;
+    assert_eq!((reply.status.as_u16(), reply.header("x-tollgate-model")), (200, "large"), "{}", reply.text());
 }

@@ -21,9 +21,14 @@ impl Booking {
         self.app.catalog.models()[self.serving].price.cost(&self.timed(usage))
     }
 
-    /// The tokens counted so far, for the case that the client goes away.
+    /// The tokens that the model that serves has written as far as is known, for the case that the client goes away.
     pub fn produced(&mut self, completion_tokens: u64) {
         self.produced.completion_tokens = completion_tokens;
+    }
+
+    /// The same of all that was used, and whether it was counted here: who leaves after the engine has told pays what it told.
+    pub fn so_far(&mut self, usage: Usage, estimated: bool) {
+        (self.produced, self.estimated) = (usage, estimated);
     }
 
     /// A usage of this request with its prompt as estimated, for an engine that reports none.

@@ -17,12 +17,10 @@ impl Booking {
     /// [`Fault::Budget`] if the budgets cannot pay both; the booking stays as it was.
     pub async fn go_up(&mut self, place: usize, worst: Usd, cost: Usd) -> Result<(), Fault> {
         let (model, engine) = (self.receipt.model.clone(), self.receipt.engine.clone());
+        self.move_to(place, worst.saturating_add(cost)).await?;
+        // Not before: a client that leaves meanwhile would pay the first answer twice.
         self.receipt.attempts.push(Attempt { model, engine, reason: UNSURE.to_owned(), cost });
-        let moved = self.move_to(place, worst).await;
-        if moved.is_err() {
-            self.receipt.attempts.pop();
-        }
-        moved
+        Ok(())
     }
 
     /// The better model has begun to answer.

@@ -237,9 +237,14 @@ fn asked_whole(body: &[u8], model: &str, max_tokens: u64) -> Option<Bytes> {
     fields.remove("stream");
     fields.remove("stream_options");
     fields.insert("model".to_owned(), model.into());
-    let bound =
-        if fields.contains_key("max_completion_tokens") { "max_completion_tokens" } else { "max_tokens" };
-    fields.insert(bound.to_owned(), max_tokens.into());
+    for bound in ["max_completion_tokens", "max_tokens", "n_predict"] {
+        if let Some(said) = fields.get_mut(bound) {
+            *said = max_tokens.into();
+        }
+    }
+    if !fields.contains_key("max_completion_tokens") {
+        fields.insert("max_tokens".to_owned(), max_tokens.into());
+    }
     Some(Bytes::from(Value::Object(fields).to_string()))
 }
 

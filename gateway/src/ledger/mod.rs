@@ -168,22 +168,25 @@ impl Ledger {
 
     /// Takes a hold back without a receipt: the upstream was never called. Never blocks.
     pub fn release_detached(&self, request_id: String) {
-        self.write_detached(Change::Drop(request_id));
+        self.hand_over(Change::Drop(request_id), None);
     }
 
-    /// Writes a receipt and removes its hold; returns when both are committed.
+    /// Writes a receipt and removes its hold; returns when both are committed. The receipt is handed over at once, even past a full
+    /// queue: a client that goes away while it waits must not take it along.
     ///
     /// # Errors
     /// [`LedgerError::Duplicate`] if the request has a receipt already; [`LedgerError::Stalled`] if it cannot be
     /// written yet (it is kept, and written when that is possible).
     pub async fn settle(&self, end: End) -> Result<(), LedgerError> {
-        self.record(Change::Settle(end)).await?.committed().await
+        let (asker, committed) = Asker::new();
+        self.hand_over(Change::Settle(end), Some(asker));
+        Recording(committed).committed().await
     }
 
     /// Hands over a receipt from where nothing can be awaited (a dropped response body). Never blocks; the
     /// receipt is written soon after.
     pub fn settle_detached(&self, end: End) {
-        self.write_detached(Change::Settle(end));
+        self.hand_over(Change::Settle(end), None);
     }
 
     /// Records a budget's limit from now on, for `ledger verify`; only changes are kept.
@@ -230,11 +233,12 @@ impl Ledger {
         self.queue.send(message).await.map_err(|_| LedgerError::Closed)
     }
 
-    fn write_detached(&self, change: Change) {
-        match self.queue.try_send(Message::Write(change, None)) {
+    /// Never blocks. An asker that nobody answers any more finds the ledger closed.
+    fn hand_over(&self, change: Change, asker: Option<Asker>) {
+        match self.queue.try_send(Message::Write(change, asker)) {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(Message::Write(change, _))) => {
-                self.shared.overflow.lock().push_back(change);
+            Err(mpsc::error::TrySendError::Full(Message::Write(change, asker))) => {
+                self.shared.overflow.lock().push_back((change, asker));
                 // If this finds the queue full too, the writer is busy and looks at the overflow next round.
                 let _full_is_fine = self.queue.try_send(Message::Wake);
             }
@@ -275,4 +279,32 @@ impl Recording {
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[test]
+    fn a_receipt_is_not_lost_with_the_client_that_waits_for_it() {
+        let (queue, _writer_that_is_busy) = mpsc::channel(1);
+        let (location, shared) = (Location::File("ledger.db".into()), Arc::new(Shared::default()));
+        let ledger =
+            Ledger { location: Arc::new(location), gateway: None, queue, shared: Arc::clone(&shared) };
+        ledger.release_detached("fills the queue".to_owned());
+        let receipt = Receipt { request_id: "r".to_owned(), ..Receipt::default() };
+        {
+            let settling = pin!(ledger.settle(End { held: true, receipt: Box::new(receipt), content: None }));
+            assert!(settling.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        let waiting = shared.overflow.lock();
+        assert!(
+            matches!(waiting.front(), Some((Change::Settle(end), _)) if end.receipt.request_id == "r"),
+            "{waiting:?}"
+        );
+    }
 }

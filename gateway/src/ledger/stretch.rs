@@ -28,8 +28,10 @@ pub(super) const SPAN: &str = "at_ms >= ?1 AND at_ms < ?2 \
     AND seq <= iif((SELECT min(at_ms) < ?2 FROM receipts WHERE seq > (SELECT coalesce(max(last), 0) FROM stretches)), \
         9223372036854775807, (SELECT coalesce(max(last), 0) FROM stretches WHERE earliest_ms < ?2))";
 
+// Saturating: what does not fit would be a float, which the column refuses, and nothing could be written any more.
 const ADD_TO_WINDOW: &str = "INSERT INTO windows (budget, subject, window_start_ms, settled_nanos, updated_ms) \
-    VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET settled_nanos = settled_nanos + excluded.settled_nanos, \
+    VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET \
+    settled_nanos = settled_nanos + min(excluded.settled_nanos, 9223372036854775807 - settled_nanos), \
     updated_ms = max(updated_ms, excluded.updated_ms)";
 
 const END_STRETCH: &str = "INSERT INTO stretches (last, earliest_ms, latest_ms) SELECT * FROM \

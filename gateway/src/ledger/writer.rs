@@ -47,9 +47,8 @@ pub(crate) enum Message {
 /// What the writer and the handles share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    /// Receipts that found the queue full while being dropped; bounded by the requests in flight, each of
-    /// which has one receipt.
-    pub(crate) overflow: Mutex<VecDeque<Change>>,
+    /// Receipts that found the queue full, and who waits for them; bounded by the requests in flight, each of which has one receipt.
+    pub(crate) overflow: Mutex<VecDeque<(Change, Option<Asker>)>>,
     /// Requests whose hold is not written and whose receipt has not come.
     pub(crate) unwritten: AtomicUsize,
     /// Receipts in the file, those of earlier runs included.
@@ -176,7 +175,9 @@ impl Writer {
                 open = self.take(message) && open;
             }
         }
-        self.pending.extend(overflow);
+        for (change, asker) in overflow {
+            self.take(Message::Write(change, asker));
+        }
         open
     }
 
@@ -280,11 +281,8 @@ mod tests {
         let (mut writer, shared, queue) = writer(&path);
         let request_id = || "r".to_owned();
         let receipt = Receipt { request_id: request_id(), ..Receipt::default() };
-        shared.overflow.lock().push_back(Change::Settle(End {
-            held: true,
-            receipt: Box::new(receipt),
-            content: None,
-        }));
+        let end = End { held: true, receipt: Box::new(receipt), content: None };
+        shared.overflow.lock().push_back((Change::Settle(end), None));
         let hold = HoldRow { request_id: request_id(), ..HoldRow::default() };
         queue.try_send(Message::Write(Change::Hold(Box::new(hold)), None)).unwrap();
         assert!(writer.take_overflow() && writer.commit());

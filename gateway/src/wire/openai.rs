@@ -57,7 +57,7 @@ pub struct Chat<'a> {
     pub json: bool,
     /// The class of service wanted, if one is named.
     pub service_tier: Option<ServiceTier>,
-    /// Bytes of everything that becomes prompt text: contents, tool calls, tools, response format.
+    /// Bytes of everything that becomes prompt text: contents, names, thoughts, tool calls, tools, response format.
     pub prompt_bytes: usize,
     /// Messages by the user, which is how many turns the conversation has had.
     pub user_turns: u64,
@@ -75,6 +75,9 @@ struct Fields<'a> {
     max_tokens: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     max_completion_tokens: Option<&'a RawValue>,
+    /// llama-server's own, which it heeds before the others.
+    #[serde(borrow, default, deserialize_with = "present")]
+    n_predict: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     n: Option<&'a RawValue>,
     stream: Option<bool>,
@@ -105,6 +108,17 @@ struct Message<'a> {
     tool_calls: Option<&'a RawValue>,
     #[serde(borrow)]
     function_call: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tool_call_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    /// Thoughts of earlier turns, by either of their names, and what else templates put into prompts.
+    #[serde(borrow)]
+    reasoning_content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reasoning: Option<&'a RawValue>,
+    #[serde(borrow)]
+    refusal: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -146,6 +160,8 @@ impl<'a> Chat<'a> {
         let limits = [
             whole("max_completion_tokens", fields.max_completion_tokens, u64::MAX)?,
             whole("max_tokens", fields.max_tokens, u64::MAX)?,
+            // −1 stands for no limit there.
+            fields.n_predict.and_then(|raw| raw.get().parse::<u64>().ok()).filter(|tokens| *tokens > 0),
         ];
         let mut chat = Chat {
             operation: Operation::Chat,
@@ -178,10 +194,18 @@ impl<'a> Chat<'a> {
         let role = role_of(&message.role);
         self.user_turns += u64::from(role == Role::User);
         self.images += message.content.others;
-        let calls = [message.tool_calls, message.function_call];
+        let others = [
+            message.tool_calls,
+            message.function_call,
+            message.tool_call_id,
+            message.name,
+            message.reasoning_content,
+            message.reasoning,
+            message.refusal,
+        ];
         self.prompt_bytes += message.content.text.len()
             + message.role.len()
-            + calls.into_iter().flatten().map(|raw| raw.get().len()).sum::<usize>();
+            + others.into_iter().flatten().map(|raw| raw.get().len()).sum::<usize>();
         self.turns.push(Turn { role, text: message.content.text });
     }
 }

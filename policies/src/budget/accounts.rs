@@ -17,6 +17,8 @@ use crate::money::Usd;
 
 /// A run has no calendar end: its counter is forgotten once nothing touched it for this long.
 const RUN_IDLE_MS: u64 = 7 * 24 * 3_600_000;
+/// When a restored counter was last touched: before this start, nobody here knows when.
+const RESTORED: u64 = u64::MAX;
 /// A clock may be set back by this much after a window's end and still find what the window has spent.
 const STEPS_BACK_MS: u64 = 24 * 3_600_000;
 /// Sweeping starts at this many counters, and again whenever they have doubled since.
@@ -173,6 +175,7 @@ impl Budgets {
         let account = state.accounts.entry(id).or_default();
         account.settled = account.settled.saturating_add(settled);
         account.ends_ms = ends_ms;
+        account.touched_ms = RESTORED;
     }
 
     /// The price of money for a request, in quality per dollar: those of its paced budgets together, for each of them
@@ -300,12 +303,16 @@ impl State {
         Ok(ids.into_iter().map(|(id, _)| id).collect())
     }
 
-    /// Forgets counters of ended windows and long idle runs. Amortised over the counters made since.
+    /// Forgets counters of ended windows and long idle runs. Amortised over the counters made since. A restored run may have spent a
+    /// moment before this start, so it counts as touched by the first look: its next step must not find its money again.
     fn sweep(&mut self, now_ms: u64) {
         if self.accounts.len() < self.sweep_at.max(SWEEP_AT_LEAST) {
             return;
         }
         self.accounts.retain(|_, account| {
+            if account.touched_ms == RESTORED {
+                account.touched_ms = now_ms;
+            }
             let live_until = match account.ends_ms {
                 Some(ends_ms) => ends_ms.saturating_add(STEPS_BACK_MS),
                 None => account.touched_ms.saturating_add(RUN_IDLE_MS),

@@ -199,6 +199,23 @@ fn counters_nobody_needs_are_forgotten_and_open_holds_never() {
 }
 
 #[test]
+fn restored_runs_are_not_forgotten_by_the_first_request_of_a_start() {
+    let budgets = Budgets::new(vec![spec("runs", Scope::Run, usd("1"), Window::Run)]);
+    let runs: Vec<String> = (0..2_000).map(|run| format!("run-{run}")).collect();
+    runs.iter().for_each(|run| budgets.restore("runs", run, 0, usd("1")));
+    fn of(run: &str) -> Spender<'_> {
+        Spender { run: Some(run), ..NOBODY }
+    }
+    let start = 400 * 24 * HOUR;
+    budgets.reserve(&of("first"), usd("1"), start).unwrap().settle(usd("1"));
+    assert!(runs.iter().all(|run| budgets.reserve(&of(run), usd("1"), start).is_err()), "spent already");
+    // A week later they are idle as any other.
+    let later = start + 8 * 24 * HOUR;
+    (0..4_000).for_each(|run| drop(budgets.reserve(&of(&format!("new-{run}")), usd("1"), later).unwrap()));
+    assert!(budgets.reserve(&of("run-7"), usd("1"), later).is_ok());
+}
+
+#[test]
 fn threads_together_never_pass_a_limit() {
     let budgets = Budgets::new(vec![each_team("0.1"), daily("all", "0.15")]);
     let watch = |budgets: &Budgets| {

@@ -192,3 +192,16 @@ fn an_older_file_is_left_alone_while_its_gateway_runs() {
     drop(open::owned(&path, &lock).unwrap());
     assert_eq!(version(), schema::NEWEST);
 }
+
+#[test]
+fn an_absurd_amount_keeps_nobody_from_writing() {
+    let mut db = Connection::open_in_memory().unwrap();
+    schema::migrate(&mut db).unwrap();
+    let account = Account { budget: "b".to_owned(), subject: String::new(), window_start_ms: 0 };
+    for amount in [i64::MAX, 3, i64::MAX] {
+        let mut spent = Spent::default();
+        spent.charge(&account, Usd::from_nanos(amount), 0);
+        end(&db, 0, &spent).unwrap();
+        assert_eq!(window(&db), i64::MAX);
+    }
+}

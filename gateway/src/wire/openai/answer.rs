@@ -58,10 +58,10 @@ struct Logprob {
 pub struct Usages {
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,
-    #[serde(alias = "input_tokens_details")]
     prompt_tokens_details: Option<PromptParts>,
-    #[serde(alias = "output_tokens_details")]
     completion_tokens_details: Option<CompletionParts>,
+    input_tokens_details: Option<PromptParts>,
+    output_tokens_details: Option<CompletionParts>,
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
@@ -75,8 +75,8 @@ pub struct Usages {
 #[serde(default)]
 struct PromptParts {
     cached_tokens: Option<u64>,
-    #[serde(alias = "cache_creation_tokens")]
     cache_write_tokens: Option<u64>,
+    cache_creation_tokens: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -85,7 +85,12 @@ struct CompletionParts {
     reasoning_tokens: Option<u64>,
 }
 
-/// The usage object of an answer; `None` unless it has both counts.
+/// No prompt and no answer has more tokens: a count above is an engine's mistake, and its cost would not fit any sum.
+const MOST: u64 = 1 << 32;
+/// No engine works longer on one answer, microseconds.
+const A_DAY_US: u64 = 86_400_000_000;
+
+/// The usage object of an answer; `None` unless it has both counts and they can be true: not both are zero, none is absurd.
 ///
 /// OpenAI counts cached tokens among the prompt's, Anthropic beside them: here they are among them. Parts larger than their whole are
 /// cut to it, so a confused engine cannot make a cost negative. `engine_us` is zero where the engine does not say.
@@ -95,14 +100,16 @@ pub fn usage_of(raw: &str) -> Option<Usage> {
 }
 
 fn read(usages: Usages) -> Option<Usage> {
-    let parts = usages.prompt_tokens_details.unwrap_or_default();
+    // Some servers write both dialects' fields side by side, one of them empty.
+    let parts = usages.prompt_tokens_details.or(usages.input_tokens_details).unwrap_or_default();
     // OpenAI-compatible gateways before Anthropic models write both ways; what counts then is the prompt as a whole.
     let read = parts
         .cached_tokens
         .or(usages.cache_read_input_tokens)
         .or(usages.prompt_cache_hit_tokens)
         .unwrap_or(0);
-    let written = parts.cache_write_tokens.or(usages.cache_creation_input_tokens).unwrap_or(0);
+    let written = parts.cache_write_tokens.or(parts.cache_creation_tokens);
+    let written = written.or(usages.cache_creation_input_tokens).unwrap_or(0);
     let beside = usages.cache_read_input_tokens.is_some() || usages.cache_creation_input_tokens.is_some();
     let prompt = match (usages.prompt_tokens, usages.input_tokens) {
         (Some(prompt), _) => prompt,
@@ -110,7 +117,11 @@ fn read(usages: Usages) -> Option<Usage> {
         (None, input) => input?,
     };
     let completion = usages.completion_tokens.or(usages.output_tokens)?;
-    let reasoned = usages.completion_tokens_details.and_then(|parts| parts.reasoning_tokens).unwrap_or(0);
+    if prompt.saturating_add(completion) == 0 || prompt.max(completion) > MOST {
+        return None;
+    }
+    let parts = usages.completion_tokens_details.or(usages.output_tokens_details);
+    let reasoned = parts.and_then(|parts| parts.reasoning_tokens).unwrap_or(0);
     let cached = read.min(prompt);
     Some(Usage {
         prompt_tokens: prompt,
@@ -118,7 +129,7 @@ fn read(usages: Usages) -> Option<Usage> {
         cache_write_tokens: written.min(prompt - cached),
         completion_tokens: completion,
         reasoning_tokens: reasoned.min(completion),
-        engine_us: usages.engine_us.unwrap_or(0),
+        engine_us: usages.engine_us.filter(|us| *us <= A_DAY_US).unwrap_or(0),
         service_tier: usages.service_tier.as_deref().and_then(ServiceTier::read),
     })
 }
@@ -226,6 +237,32 @@ mod tests {
         assert_eq!((usage.completion_tokens, usage.reasoning_tokens, usage.engine_us), (5, 2, 77));
         assert!(usage_of(r#"{"prompt_tokens":10}"#).is_none());
         assert!(usage_of(r#"{"prompt_tokens":-3,"completion_tokens":1}"#).is_none());
+    }
+
+    #[test]
+    fn usage_that_cannot_be_true_is_none() {
+        for raw in [
+            r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#,
+            r#"{"prompt_tokens":9223372036854775807,"completion_tokens":1}"#,
+            r#"{"prompt_tokens":1,"completion_tokens":18446744073709551615}"#,
+            r#"{"prompt_tokens":null,"completion_tokens":4}"#,
+        ] {
+            assert!(usage_of(raw).is_none(), "{raw}");
+        }
+        let usage = usage_of(r#"{"prompt_tokens":1,"completion_tokens":0,"engine_us":18446744073709551615}"#);
+        assert_eq!(usage.unwrap().engine_us, 0, "the gateway's own watch counts instead");
+    }
+
+    #[test]
+    fn both_dialects_side_by_side_are_one_usage() {
+        let usage = usage_of(
+            r#"{"prompt_tokens":100,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":60,"cache_creation_tokens":0,
+            "cache_write_tokens":5},"completion_tokens_details":{"reasoning_tokens":7},"input_tokens":0,"output_tokens":0,
+            "input_tokens_details":null,"output_tokens_details":{"reasoning_tokens":0}}"#,
+        );
+        let usage = usage.unwrap();
+        assert_eq!((usage.prompt_tokens, usage.cached_tokens, usage.cache_write_tokens), (100, 60, 5));
+        assert_eq!((usage.completion_tokens, usage.reasoning_tokens), (20, 7));
     }
 
     /// Usages as they came from each, with the cost worked out by hand at 3 in, 15 out, 0.30 cached, 3.75 written and 20 for

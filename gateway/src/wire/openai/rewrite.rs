@@ -1,6 +1,7 @@
 //! A chat request for an upstream: the few fields that must change are spliced in, everything else is passed on byte for byte.
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 
 use super::{Chat, StreamOptions, after_brace, json_string};
 use crate::wire::splice::{Edits, range_in};
@@ -29,7 +30,7 @@ impl Chat<'_> {
         if let Some(raw) = self.fields.model.filter(|_| self.model != wanted.model) {
             edits.replace(range_in(self.text, raw.get()), json_string(wanted.model));
         }
-        if let Some(bound) = wanted.max_tokens.filter(|bound| Some(*bound) != self.max_tokens) {
+        if let Some(bound) = wanted.max_tokens {
             self.bound_output(&mut edits, bound);
         }
         if self.stream && !self.wants_usage {
@@ -49,13 +50,22 @@ impl Chat<'_> {
         edits.apply(body)
     }
 
+    /// Writes the bound wherever the client wrote one: servers differ in which of two they heed.
     fn bound_output(&self, edits: &mut Edits, bound: u64) {
+        let bound = bound.to_string();
+        let mut replace = |raw: &RawValue| {
+            if raw.get() != bound {
+                edits.replace(range_in(self.text, raw.get()), bound.clone());
+            }
+        };
+        let said = |raw: &&RawValue| raw.get() != "null";
+        self.fields.n_predict.into_iter().filter(said).for_each(&mut replace);
         let written = [self.fields.max_completion_tokens, self.fields.max_tokens];
-        let mut said = written.into_iter().flatten().filter(|raw| raw.get() != "null").peekable();
-        if said.peek().is_some() {
-            said.for_each(|raw| edits.replace(range_in(self.text, raw.get()), bound.to_string()));
+        let mut written = written.into_iter().flatten().filter(said).peekable();
+        if written.peek().is_some() {
+            written.for_each(replace);
         } else if let Some(null) = self.fields.max_tokens {
-            edits.replace(range_in(self.text, null.get()), bound.to_string());
+            replace(null);
         } else {
             edits.insert(after_brace(self.text), format!("\"max_tokens\":{bound},"));
         }

@@ -42,6 +42,18 @@ fn reads_what_routing_needs() {
 }
 
 #[test]
+fn all_that_templates_put_into_a_prompt_is_counted() {
+    let bytes = |message: &str| {
+        parse(&format!(r#"{{"model":"m","messages":[{{"role":"assistant",{message}}}]}}"#)).prompt_bytes
+    };
+    let text = "x".repeat(1_000);
+    for field in ["content", "reasoning_content", "reasoning", "refusal", "name", "tool_call_id"] {
+        assert!(bytes(&format!(r#""{field}":"{text}""#)) >= 1_000, "{field}");
+    }
+    assert_eq!(bytes(r#""content":null,"reasoning_content":null"#), bytes(r#""content":"""#));
+}
+
+#[test]
 fn plain_text_is_borrowed() {
     let chat = parse(r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#);
     assert!(matches!(chat.turns[0].text, Cow::Borrowed("hello")));
@@ -110,6 +122,22 @@ fn only_what_must_change_changes() {
     assert!(rewritten(body, "m", Some(20)).starts_with(r#"{"max_tokens":20,"model""#));
     let body = r#"{"model":"m","messages":[{"role":"user"}],"max_completion_tokens":50}"#;
     assert!(rewritten(body, "m", Some(20)).ends_with(r#""max_completion_tokens":20}"#));
+}
+
+#[test]
+fn no_second_limit_lets_an_answer_pass_the_one_that_was_paid_for() {
+    let body = r#"{"model":"m","messages":[{"role":"user"}],"max_tokens":10,"max_completion_tokens":90000,"n_predict":-1}"#;
+    assert_eq!(parse(body).max_tokens, Some(10));
+    assert_eq!(
+        rewritten(body, "m", Some(10)),
+        r#"{"model":"m","messages":[{"role":"user"}],"max_tokens":10,"max_completion_tokens":10,"n_predict":10}"#
+    );
+    let body = r#"{"model":"m","messages":[{"role":"user"}],"n_predict":70}"#;
+    assert_eq!(parse(body).max_tokens, Some(70));
+    assert_eq!(
+        rewritten(body, "m", Some(20)),
+        r#"{"max_tokens":20,"model":"m","messages":[{"role":"user"}],"n_predict":20}"#
+    );
 }
 
 #[test]

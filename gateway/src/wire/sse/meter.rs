@@ -23,9 +23,13 @@ static MODEL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"model\
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
 static LOGPROBS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"logprobs\""));
 static FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"finish_reason\""));
-/// Also finds `reasoning_content`.
-static CONTENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("content\""));
-static ARGUMENTS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("arguments\""));
+/// What answers are written in; `reasoning_content` is found too, and a tool's arguments.
+static TEXTS: LazyLock<[Finder<'static>; 3]> =
+    LazyLock::new(|| ["content\"", "arguments\"", "\"refusal\""].map(Finder::new));
+/// Thoughts under their other name …
+static THOUGHTS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"reasoning\""));
+/// … which some servers send beside this one.
+static SAME_THOUGHTS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"reasoning_content\""));
 
 /// A usage with what it costs, so that the client is told exactly what is booked.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +53,8 @@ pub struct Meter {
     text_bytes: u64,
     /// The last usage the engine reported.
     pub reported: Option<Priced>,
+    /// Tokens counted when it was reported.
+    counted_then: u64,
     /// Whether a choice has ended: the answer is whole even if no terminator follows.
     pub finished: bool,
     /// Whether the engine sent an error, or what is not JSON, instead of going on.
@@ -71,6 +77,7 @@ impl Meter {
             chunks: 0,
             text_bytes: 0,
             reported: None,
+            counted_then: 0,
             finished: false,
             failed: false,
             done: false,
@@ -106,8 +113,22 @@ impl Meter {
         self.chunks.max(self.text_bytes.div_ceil(BYTES_PER_TOKEN))
     }
 
+    /// What the engine reported, and whether text came after that, which is counted here and added: some report at the beginning, or
+    /// as they go, and break off before they say it all.
+    #[must_use]
+    pub fn usage(&self) -> Option<(Usage, bool)> {
+        let Priced { mut usage, .. } = self.reported?;
+        let since = self.counted_tokens().saturating_sub(self.counted_then);
+        usage.completion_tokens = usage.completion_tokens.saturating_add(since);
+        Some((usage, since > 0))
+    }
+
     fn count(&mut self, data: &[u8]) {
-        let text = string_bytes(data, &CONTENT) + string_bytes(data, &ARGUMENTS);
+        let mut text: u64 = TEXTS.iter().map(|key| string_bytes(data, key)).sum();
+        let thoughts = string_bytes(data, &THOUGHTS);
+        if thoughts > 0 {
+            text += thoughts.saturating_sub(string_bytes(data, &SAME_THOUGHTS));
+        }
         self.chunks += u64::from(text > 0);
         self.text_bytes += text;
         self.finished |= value_after(data, &FINISH).is_some_and(|at| data[at] == b'"');
@@ -128,7 +149,7 @@ impl Meter {
             return self.relabelled(frame, out);
         };
         let priced = price(usage);
-        self.reported = Some(priced);
+        (self.reported, self.counted_then) = (Some(priced), self.counted_tokens());
         if !self.wants_usage && chunk.is_bare() {
             return;
         }
@@ -184,19 +205,21 @@ impl Meter {
     }
 }
 
-/// Where the value of a key begins.
+/// Where the value of a key begins, at its first place.
 fn value_after(bytes: &[u8], key: &Finder<'_>) -> Option<usize> {
-    let mut from = 0;
-    while let Some(found) = key.find(&bytes[from..]) {
-        let after = from + found + key.needle().len();
-        let colon = after + bytes[after..].iter().position(|byte| !byte.is_ascii_whitespace())?;
-        if bytes[colon] == b':' {
-            let value = bytes[colon + 1..].iter().position(|byte| !byte.is_ascii_whitespace())?;
-            return Some(colon + 1 + value);
-        }
-        from = after;
-    }
-    None
+    values_after(bytes, key).next()
+}
+
+/// Where the values of a key begin.
+fn values_after<'b>(bytes: &'b [u8], key: &'b Finder<'_>) -> impl Iterator<Item = usize> + 'b {
+    let blank = move |from: usize| {
+        let skipped = bytes.get(from..)?.iter().position(|byte| !byte.is_ascii_whitespace())?;
+        Some(from + skipped)
+    };
+    key.find_iter(bytes).filter_map(move |found| {
+        let colon = blank(found + key.needle().len()).filter(|at| bytes[*at] == b':')?;
+        blank(colon + 1)
+    })
 }
 
 /// Where the string that opens at `open` ends, its closing mark included.
@@ -211,13 +234,10 @@ fn string_end(bytes: &[u8], open: usize) -> Option<usize> {
     }
 }
 
-/// Length of the first string value of a key.
+/// Length of all string values of a key: each of several choices and calls has its own, and thoughts stand beside a `null`.
 fn string_bytes(bytes: &[u8], key: &Finder<'_>) -> u64 {
-    let length = value_after(bytes, key).filter(|at| bytes[*at] == b'"').and_then(|at| {
-        let end = string_end(bytes, at)?;
-        u64::try_from(end - at - 2).ok()
-    });
-    length.unwrap_or(0)
+    let strings = values_after(bytes, key).filter(|at| bytes[*at] == b'"');
+    strings.filter_map(|at| u64::try_from(string_end(bytes, at)? - at - 2).ok()).sum()
 }
 
 #[cfg(test)]
@@ -278,6 +298,45 @@ mod tests {
         let chunk = "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"usage\\\":{\\\"prompt_tokens\\\":1}\"}}],\"usage\":null}\n\n";
         assert_eq!(pass(&mut meter, chunk), chunk);
         assert!(meter.reported.is_none());
+    }
+
+    #[test]
+    fn text_after_a_usage_is_counted_on() {
+        let mut meter = Meter::new("m", true, true);
+        let told = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1}}\n\n";
+        pass(&mut meter, told);
+        assert!(meter.usage().is_some_and(|(usage, estimated)| usage.completion_tokens == 1 && !estimated));
+        for _ in 0..5 {
+            pass(&mut meter, "data: {\"choices\":[{\"delta\":{\"content\":\"more \"}}]}\n\n");
+        }
+        let (usage, estimated) = meter.usage().unwrap();
+        assert!(usage.prompt_tokens == 9 && (6..=8).contains(&usage.completion_tokens), "{usage:?}");
+        assert!(estimated);
+        pass(&mut meter, USAGE_CHUNK);
+        assert!(meter.usage().is_some_and(|(usage, estimated)| usage.completion_tokens == 2 && !estimated));
+    }
+
+    #[test]
+    fn all_text_counts_wherever_it_stands() {
+        let counted = |delta: &str| {
+            let mut meter = Meter::new("m", true, true);
+            pass(&mut meter, &format!("data: {{\"choices\":[{{\"delta\":{delta}}}]}}\n\n"));
+            meter.counted_tokens()
+        };
+        let text = "x".repeat(40);
+        for delta in [
+            format!("{{\"content\":\"{text}\"}}"),
+            format!("{{\"content\":null,\"reasoning_content\":\"{text}\"}}"),
+            format!("{{\"content\":\"\",\"reasoning\":\"{text}\"}}"),
+            format!("{{\"reasoning\":\"{text}\",\"reasoning_content\":\"{text}\"}}"),
+            format!("{{\"content\":null,\"refusal\":\"{text}\"}}"),
+            format!(
+                "{{\"content\":\"\",\"tool_calls\":[{{\"function\":{{\"arguments\":\"\"}}}},{{\"function\":{{\"arguments\":\"{text}\"}}}}]}}"
+            ),
+        ] {
+            assert_eq!(counted(&delta), 10, "{delta}");
+        }
+        assert_eq!(counted("{\"content\":null}"), 0);
     }
 
     #[test]
