@@ -41,6 +41,8 @@ pub struct Label {
 /// A labelled prompt as the graph sees it; [`crate::Scorer::example`] makes it.
 #[derive(Clone, Debug)]
 pub struct Example {
+    /// Its digest: what is labelled again has the same, and prompts that a head reads alike have not.
+    pub prompt: u64,
     /// What a head reads of it.
     pub inputs: Inputs,
     /// What the graph alone says of it.

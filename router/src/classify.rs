@@ -199,7 +199,7 @@ impl Scorer {
         self.with_worker(|worker| {
             let said = worker.run(task, &self.facts)?;
             let inputs = Inputs::from(worker.view(&said));
-            Ok(Example { inputs, score: self.facts.score(&said, 0), label })
+            Ok(Example { prompt: task.digest(), inputs, score: self.facts.score(&said, 0), label })
         })
     }
 

@@ -4,6 +4,7 @@
 //! with the earlier user turns it leans on, and a system prompt only colours it.
 
 use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Who speaks in a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,17 @@ pub struct Turn<'a> {
 pub struct Task<'a> {
     /// The turns, oldest first.
     pub messages: Cow<'a, [Turn<'a>]>,
+}
+
+impl Task<'_> {
+    /// Tells tasks of other words apart, within one run of the program.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut running = DefaultHasher::new();
+        for turn in self.messages.iter() {
+            (turn.role as u8, turn.text.as_ref()).hash(&mut running);
+        }
+        running.finish()
+    }
 }
 
 /// A stretch of text and how much it counts.

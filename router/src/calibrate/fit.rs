@@ -258,14 +258,12 @@ impl<'a> Data<'a> {
 
 /// Which prompt each label is of, counted from 0 in the order in which they come.
 pub(super) fn prompts(examples: &[Example]) -> Vec<usize> {
-    let mut known: HashMap<(&[i32], Vec<u32>), usize> = HashMap::new();
-    let mut places = Vec::with_capacity(examples.len());
-    for Example { inputs, .. } in examples {
-        let values = inputs.values.iter().map(|value| value.to_bits()).collect();
+    let mut known = HashMap::new();
+    let place = |example: &Example| {
         let next = known.len();
-        places.push(*known.entry((&inputs.ids, values)).or_insert(next));
-    }
-    places
+        *known.entry(example.prompt).or_insert(next)
+    };
+    examples.iter().map(place).collect()
 }
 
 /// A fold for each label; every mix of outcomes is spread over all folds, and a prompt that is labelled more than once

@@ -9,7 +9,7 @@ use crate::links::{self, Heads};
 /// Tasks of a few words; the first word says whether the small model is up to it, dense count 1 how long it is.
 fn examples(count: usize, seed: u64, told_by_word: bool) -> Vec<Example> {
     let mut chance = Shuffle::new(seed);
-    let example = |_| {
+    let example = |at| {
         let word = chance.below(40) as i32;
         let length = chance.unit();
         let hard = if told_by_word { word < 20 } else { length > 0.5 };
@@ -38,7 +38,7 @@ fn examples(count: usize, seed: u64, told_by_word: bool) -> Vec<Example> {
             domain: chance.below(2),
         };
         let score = Score { p_small, p_large: 0.8, difficulty: 0.9 - p_small, ..Score::default() };
-        Example { inputs, score, label: Label { small_ok, large_ok } }
+        Example { prompt: at as u64, inputs, score, label: Label { small_ok, large_ok } }
     };
     (0..count).map(example).collect()
 }
