@@ -128,8 +128,8 @@ bench-sparsity: build ## what sparsity itself gains: the demo's MoE against the 
 	$(RELEASE) models make-moe qwen-0.5b-moe --dense-control --out $(CONTROL)
 	python3 scripts/bench_sparsity.py --tollgate $(RELEASE) --control $(CONTROL) $(ARGS)
 
-distil: build ## learn the demo MoE's corrections anew from its dense source (DATA=folder, ARGS='--rank 64 --tokens 14000')
-	$(RELEASE) models pull qwen-coder-0.5b
+distil: build ## learn the demo MoE's routers and corrections anew (DATA=folder, ARGS='--epochs 3 --minutes 60')
+	$(RELEASE) models pull qwen-coder-0.5b qwen-coder-1.5b
 	engine/moe/distil.sh $(RELEASE) $(DATA) $(ARGS)
 
 bench-quant: build ## what fewer bits cost the larger model: its quantizations asked the same prompts, paired (ARGS='--prompts 320'; goes on where it stopped)

@@ -47,7 +47,7 @@ def main():
     parser.add_argument("--tollgate", required=True, type=Path, help="the tollgate binary")
     parser.add_argument("--models", nargs="+", default=MODELS, help="known models or GGUF files; the first is the one judged")
     parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS, help="which prompts")
-    parser.add_argument("--at-least", type=int, default=55, help="passes of the first set that the first model needs")
+    parser.add_argument("--at-least", type=int, default=58, help="passes of the first set that the first model needs")
     parser.add_argument("--parallel", type=int, default=4)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--show", action="store_true", help="print the prompts that were missed")

@@ -104,11 +104,11 @@ const KNOWN: &[KnownModel] = &[
     },
     KnownModel {
         name: "qwen-0.5b-moe",
-        what: "Qwen2.5-Coder-0.5B-Instruct as a mixture of 24 experts beside a shared part: the demo's easy tier",
+        what: "Qwen2.5-Coder-0.5B-Instruct as a mixture of 12 experts beside a shared part: the demo's easy tier",
         licence: "Apache-2.0",
         origin: "made from qwen-coder-0.5b",
         file: "qwen-0.5b-moe.gguf",
-        bytes: 493_150_976,
+        bytes: 378_807_040,
         sha256: None,
         source: Source::MadeFrom("qwen-coder-0.5b"),
     },

@@ -73,12 +73,12 @@ const RECIPES: &[Recipe] = &[
     Recipe {
         name: "qwen-0.5b-moe",
         source: "qwen-coder-0.5b",
-        title: "Qwen2.5-Coder-0.5B-Instruct, 24 experts of 128 beside 1792 shared",
+        title: "Qwen2.5-Coder-0.5B-Instruct, 12 experts of 256 beside 1792 shared",
         architecture: Architecture::Qwen2Moe,
-        experts: 24,
-        active: 12,
-        down: TensorType::Q5_0,
-        others: None,
+        experts: 12,
+        active: 6,
+        down: TensorType::Q4_0,
+        others: Some(TensorType::Q4_0),
         plan: include_bytes!("../../../moe/qwen-0.5b.plan.gguf"),
     },
     Recipe {
