@@ -123,7 +123,9 @@ async fn a_gateway_with_no_engine_left_does_not_start() {
         "tollgate.toml",
         "[[engine]]\nname = \"local\"\nkind = \"embedded\"\nmodel = \"notes.gguf\"\n[[model]]\nname = \"large\"\nengine = \"local\"\nprice = { input = 1, output = 1 }\n",
     );
-    let outcome = home.run(&["serve", "--config", "tollgate.toml", "--data-dir", "data"]).await;
+    let outcome = home
+        .run(&["serve", "--listen", "127.0.0.1:0", "--config", "tollgate.toml", "--data-dir", "data"])
+        .await;
     let said = outcome.said();
     assert_eq!(outcome.code, Some(1), "{said}");
     assert!(said.contains("notes.gguf") && said.contains("not a GGUF file"), "{said}");
