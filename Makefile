@@ -18,7 +18,7 @@ CONTROL := $(TARGET)/qwen-0.5b-control.gguf
 DATA    ?= ../shared/data
 ARGS    ?=
 
-.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients forms dashboards chaos soak fuzz deny train bench-easy bench-sparsity distil bench-engine bench-router bench-routed bench-pacing bench-ledger llama-tests minilm fuzz-parsers bench-quant
+.PHONY: help setup build demo test fmt lint doc rules unit test-models bench clients forms dashboards chaos soak fuzz deny train bench-easy bench-sparsity bench-draft distil bench-engine bench-router bench-routed bench-pacing bench-ledger llama-tests minilm fuzz-parsers bench-quant
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s'|'
@@ -127,6 +127,11 @@ bench-sparsity: build ## what sparsity itself gains: the demo's MoE against the 
 	$(RELEASE) models make-moe qwen-0.5b-moe
 	$(RELEASE) models make-moe qwen-0.5b-moe --dense-control --out $(CONTROL)
 	python3 scripts/bench_sparsity.py --tollgate $(RELEASE) --control $(CONTROL) $(ARGS)
+
+bench-draft: build ## what speculative decoding could gain with the demo's MoE as the draft of the larger model (ARGS='--threads 1')
+	$(RELEASE) models pull qwen-coder-1.5b
+	$(RELEASE) models make-moe qwen-0.5b-moe
+	python3 scripts/bench_draft.py --tollgate $(RELEASE) $(ARGS)
 
 distil: build ## learn the demo MoE's routers and corrections anew (DATA=folder, ARGS='--epochs 3 --minutes 60')
 	$(RELEASE) models pull qwen-coder-0.5b qwen-coder-1.5b
