@@ -1,13 +1,16 @@
 //! Makes a caller's JSON schema ready for the grammar's compiler.
 //!
 //! Objects that list their properties are closed unless they say otherwise: what comes out is valid either way, and a
-//! small model does not wander off into properties of its own. White space is bounded for the same reason.
+//! small model does not wander off into properties of its own. White space, and formats that know no end, are bounded for
+//! the same reason.
 
 use llguidance::JsonCompileOptions;
 use serde_json::{Map, Value, json};
 
 /// Between two parts of a document at most: a space, or a line break and its indentation.
 const WHITE_SPACE: &str = r"\x20|\x0A[\x20\x09]{0,24}";
+/// Longest texts of formats that allow any number of digits, which a small model may go on writing: nine of a second's are enough.
+const LONGEST: [(&str, u64); 2] = [("time", 24), ("date-time", 35)];
 /// Schemas within schemas beyond this are left as they are.
 const DEEPEST: usize = 64;
 /// Keywords that combine schemas: closing one side of them would shut out what the other side allows.
@@ -19,7 +22,7 @@ pub(super) fn prepared(schema: &Value, strict: bool) -> Value {
         Value::Bool(true) => json!({}),
         schema => schema.clone(),
     };
-    close(&mut schema, 0);
+    narrow(&mut schema, 0);
     let options = JsonCompileOptions {
         whitespace_pattern: Some(WHITE_SPACE.to_owned()),
         lenient: !strict,
@@ -37,24 +40,28 @@ pub(super) fn tells_type(schema: &Map<String, Value>) -> bool {
     ["type", "enum", "const"].iter().chain(&COMBINING).any(|keyword| schema.contains_key(*keyword))
 }
 
-/// Closes the objects in a schema that list their properties and don't say whether there may be more.
-fn close(schema: &mut Value, depth: usize) {
+/// Closes the objects in a schema that list their properties and don't say whether there may be more, and bounds texts.
+fn narrow(schema: &mut Value, depth: usize) {
     let Some(object) = schema.as_object_mut().filter(|_| depth < DEEPEST) else { return };
     let combined = COMBINING.iter().any(|keyword| object.contains_key(*keyword));
     let open = ["additionalProperties", "patternProperties", "unevaluatedProperties"];
     if object.contains_key("properties") && !combined && !open.iter().any(|key| object.contains_key(*key)) {
         object.insert("additionalProperties".to_owned(), Value::Bool(false));
     }
+    let format = object.get("format").and_then(Value::as_str);
+    if let Some((_, longest)) = LONGEST.into_iter().find(|(name, _)| Some(*name) == format) {
+        object.entry("maxLength").or_insert_with(|| longest.into());
+    }
     for name in ["properties", "$defs", "definitions"] {
         let schemas = object.get_mut(name).and_then(Value::as_object_mut);
-        schemas.into_iter().flat_map(Map::values_mut).for_each(|schema| close(schema, depth + 1));
+        schemas.into_iter().flat_map(Map::values_mut).for_each(|schema| narrow(schema, depth + 1));
     }
     if let Some(items) = object.get_mut("items") {
-        close(items, depth + 1);
+        narrow(items, depth + 1);
     }
     for name in ["prefixItems", "anyOf", "oneOf"] {
         let schemas = object.get_mut(name).and_then(Value::as_array_mut);
-        schemas.into_iter().flatten().for_each(|schema| close(schema, depth + 1));
+        schemas.into_iter().flatten().for_each(|schema| narrow(schema, depth + 1));
     }
 }
 
@@ -73,7 +80,7 @@ mod tests {
             },
             "$defs": {"node": {"properties": {"next": {"$ref": "#/$defs/node"}}}},
         });
-        close(&mut schema, 0);
+        narrow(&mut schema, 0);
         let closed =
             |path: &str| schema.pointer(path).unwrap().get("additionalProperties") == Some(&json!(false));
         assert!(closed("") && closed("/properties/inner") && closed("/properties/list/items"));

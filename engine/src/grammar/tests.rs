@@ -61,6 +61,20 @@ fn a_schema_that_cannot_be_held_to_is_refused_when_strict() {
 }
 
 #[test]
+fn a_time_has_an_end() {
+    for (format, begin) in [("time", ""), ("date-time", "2026-11-27T")] {
+        let grammar = || Grammar::of_bytes(&json!({"type": "string", "format": format}), true).unwrap();
+        for whole in ["20:00:00Z", "20:00:00.123456789+01:00"] {
+            let text = format!("\"{begin}{whole}\"");
+            assert_eq!(grammar().taken(&text), (text.len(), true), "{text}");
+        }
+        let endless = format!("\"{begin}20:00:00.{}", "0".repeat(100));
+        assert!(grammar().taken(&endless).0 < begin.len() + 30, "{format}");
+        assert!(!grammar().taken(&format!("\"{begin}20:00\"")).1, "{format} is still held to its form");
+    }
+}
+
+#[test]
 fn schemas_may_refer_to_themselves() {
     let list = json!({
         "$ref": "#/$defs/node",
