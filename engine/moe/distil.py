@@ -161,13 +161,12 @@ def attention(w, x, step):
 
 
 def share(router, h, active, width):
-    """What each neuron's activation is multiplied by, in the plan's order."""
+    """What the activation of each of `width` routed neurons is multiplied by, in the plan's order."""
     logits = h @ router.T
     experts = logits.shape[1]
     least = jnp.take_along_axis(jnp.sort(logits, -1), jnp.full((len(h), 1), experts - active), 1)
     part = jax.nn.softmax(logits, -1) * experts * (logits >= jax.lax.stop_gradient(least))
-    routed = jnp.repeat(part, width // experts, 1)
-    return routed
+    return jnp.repeat(part, width // experts, 1)
 
 
 def dense(stack, final, x, step):

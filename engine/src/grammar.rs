@@ -10,8 +10,10 @@ use crate::llama::{Model, Token};
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::sync::{Arc, OnceLock};
+
+pub(crate) use schema::tells_type;
 
 /// In front of a token's text where that text is a control token's name, which no grammar shall match as text.
 const CONTROL: u8 = 0xff;
@@ -63,11 +65,6 @@ impl Grammars {
 /// A schema as Lark grammars embed it: `%json …`.
 pub(crate) fn embedded(schema: &Value, strict: bool) -> String {
     format!("%json {}", schema::prepared(schema, strict))
-}
-
-/// Whether a schema says of what type its values are.
-pub(crate) fn tells_type(schema: &Map<String, Value>) -> bool {
-    schema::tells_type(schema)
 }
 
 fn factory(vocabulary: &TokEnv) -> Result<ParserFactory, Uncompilable> {

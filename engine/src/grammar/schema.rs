@@ -36,7 +36,7 @@ pub(super) fn prepared(schema: &Value, strict: bool) -> Value {
 }
 
 /// Whether a schema says of what type its values are, itself or by those it is made of.
-pub(super) fn tells_type(schema: &Map<String, Value>) -> bool {
+pub(crate) fn tells_type(schema: &Map<String, Value>) -> bool {
     ["type", "enum", "const"].iter().chain(&COMBINING).any(|keyword| schema.contains_key(*keyword))
 }
 
