@@ -13,7 +13,7 @@ use crate::decision::{
 };
 use crate::filter::{self, Narrowing, Objection};
 use crate::objective::{self, AnswerLength, Pace, Worth};
-use crate::quality::UNFAMILIAR_TOLERANCE;
+use crate::quality::ANY_GAP;
 
 /// Weighs every model of the catalogue for one request.
 ///
@@ -98,7 +98,7 @@ fn narrowing(rule: &Rule) -> Narrowing<'_> {
 
 /// Quality is kept on average, `max_loss` is bounded: the tighter counts.
 fn tolerated_gap(score: &Score, quality: f64, bound: Option<f64>) -> f64 {
-    with_care(score, score.tolerance.tolerated_gap(quality)).min(bound.unwrap_or(1.0))
+    with_care(score, score.tolerance.tolerated_gap(quality)).min(bound.unwrap_or(ANY_GAP))
 }
 
 /// The largest gap at which no more than this share is shown to be lost. A loss that nothing bounds tolerates no gap.
@@ -106,8 +106,10 @@ fn bounded_gap(score: &Score, max_loss: f64) -> f64 {
     with_care(score, score.tolerance.gap_for_loss(max_loss).unwrap_or(0.0))
 }
 
+/// What is scored unlike the training prompts is no evidence for a smaller model: no loss is tolerated, so that the prompt
+/// goes up, unless nothing is asked at all.
 fn with_care(score: &Score, gap: f64) -> f64 {
-    if score.familiar { gap } else { gap.min(gap * UNFAMILIAR_TOLERANCE) }
+    if score.familiar || gap >= ANY_GAP { gap } else { gap.min(0.0) }
 }
 
 /// Everything about a request that weighing a model needs.
@@ -211,7 +213,7 @@ fn reason(
         return format!("{} was asked for by name", best.model);
     }
     let unfamiliar =
-        if score.familiar { "" } else { "; unlike the training prompts, so weighed with more care" };
+        if score.familiar { "" } else { "; unlike the training prompts, so no loss is tolerated" };
     if ranked.len() == 1 {
         return format!("{} is the only model that may answer{unfamiliar}", best.model);
     }

@@ -17,8 +17,8 @@ pub struct QualityTable {
     losses: Vec<(f64, f64)>,
 }
 
-/// The share of the tolerance that is left for a prompt unlike the training ones.
-pub const UNFAMILIAR_TOLERANCE: f64 = 0.5;
+/// The gap where nothing is asked: any model will do.
+pub(crate) const ANY_GAP: f64 = 1.0;
 
 impl QualityTable {
     /// A table of `(kept share, tolerated gap)`; `None` unless there are two or more points, shares
@@ -67,7 +67,7 @@ impl QualityTable {
             return 0.0;
         }
         if quality < self.points[0].0 {
-            return 1.0;
+            return ANY_GAP;
         }
         let above = self.points.partition_point(|(share, _)| *share <= quality);
         let (low, high) = match self.points.get(above) {

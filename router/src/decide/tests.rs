@@ -136,7 +136,7 @@ fn an_unfamiliar_prompt_goes_up() {
     let unfamiliar = Score { familiar: false, ..familiar.clone() };
     assert_eq!(chosen(&plain(&familiar, &needs()).unwrap()), "small");
     let up = plain(&unfamiliar, &needs()).unwrap();
-    assert_ne!(chosen(&up), "small");
+    assert_eq!(chosen(&up), "large");
     assert!(up.reason.contains("unlike the training prompts"), "{}", up.reason);
 }
 
