@@ -151,6 +151,26 @@ fn other_languages_are_ordered() {
 }
 
 #[test]
+fn ten_languages_go_where_english_goes() {
+    let (mut wrong, mut misread, mut strange) = (Vec::new(), Vec::new(), 0);
+    let lines = include_str!("languages.txt").lines().filter(|line| !line.starts_with('#'));
+    for parts in lines.map(|line| line.splitn(4, ' ').collect::<Vec<_>>()) {
+        let [_, tier, domain, text] = parts[..] else { panic!("{parts:?}") };
+        let said = score(text);
+        if routed(&said) != if tier == "easy" { "small-moe" } else { "large" } {
+            wrong.push(text);
+        }
+        if said.domain != domain {
+            misread.push((text, said.domain));
+        }
+        strange += u32::from(!said.familiar);
+    }
+    assert!(wrong.len() <= 3, "{wrong:#?}");
+    assert!(misread.len() <= 7, "{misread:#?}");
+    assert!(strange <= 4, "{strange} of 40 are unlike the training prompts");
+}
+
+#[test]
 fn gibberish_is_unfamiliar_and_everyday_english_is_not() {
     assert!(!score("zqxv kjwpt mmbrrl vvosk qqetz wrrml xxplo zzint krrvq").familiar);
     let familiar = everyday().filter(|(_, _, text)| score(text).familiar).count();

@@ -55,16 +55,19 @@ class Bench:
 
 
 def plain():
-    """({domain: (right, all)} of plain requests that training did not see, {what orders: (pairs in order, those whose harder is no longer)})."""
+    """What plain requests that training did not see are scored as, by language ("" for the first list, English with some others among it):
+    ({language: {domain: (right, all)}}, {language: {what orders: (pairs in order, those whose harder is no longer)}})."""
     here = Path(__file__).parent
     rows, pairs = evaluate.jsonl(here / "unseen.jsonl"), evaluate.jsonl(here / "unseen_pairs.jsonl")
     right = {}
     for row, said in zip(rows, router("score", ({"prompt": row["prompt"]} for row in rows))):
-        right.setdefault(row["domain"], []).append(said["domain"] == row["domain"])
+        right.setdefault(row.get("lang", ""), {}).setdefault(row["domain"], []).append(said["domain"] == row["domain"])
     easier, harder = (scored([pair[side] for pair in pairs]) for side in ("easier", "harder"))
     no_longer = np.array([len(pair["harder"]) <= len(pair["easier"]) for pair in pairs])
     rises = {"difficulty": harder["difficulty"] > easier["difficulty"], "p_small": harder["p_small"] < easier["p_small"]}
-    return {name: (sum(hits), len(hits)) for name, hits in sorted(right.items())}, {name: (up, no_longer) for name, up in rises.items()}
+    tongue = np.array([pair.get("lang", "") for pair in pairs])
+    return ({name: {domain: (sum(hits), len(hits)) for domain, hits in sorted(found.items())} for name, found in right.items()},
+            {name: {by: (up[tongue == name], no_longer[tongue == name]) for by, up in rises.items()} for name in right})
 
 
 def everyday():

@@ -11,9 +11,11 @@ import numpy as np
 
 import dataset
 import encoder
+import glossary
 
 RARE = 1e-3     # a word this frequent has half weight (smooth inverse frequency)
 LIGHTEST = 0.04  # of a word's weight, so that 8 bits hold it
+FREQUENT = 2e-5  # a word this frequent in the training prompts is English as a rule
 LETTERS = re.compile(r"[^\W\d_]+")
 
 
@@ -50,6 +52,20 @@ def word_rows(program, listed, work, buckets):
     bag, _, _ = dataset.features(program, listed, work)
     first = lambda ids: ids[ids < buckets][0]
     return np.array([first(bag.indices[bag.indptr[i]:bag.indptr[i + 1]]) for i in range(len(listed))])
+
+
+def glossed(program, listed, share, at, vector, work, buckets):
+    """(rows, shares, vectors) of the listed words and of the glossaries' ones, and the rows of those. They count as often as the English
+    words they stand for. A word that is frequent in the training prompts keeps its own meaning."""
+    terms = glossary.rows(program, work, buckets)
+    kept = set(at[share >= FREQUENT].tolist())
+    terms = {row: of for row, of in terms.items() if row not in kept}
+    names = sorted({term for of in terms.values() for term in of})
+    own = dict(zip(listed, share))
+    share_of = {name: min(own.get(word, share.min()) for word in name.split()) for name in names}
+    rows, vectors_, shares = glossary.meanings(terms, dict(zip(names, vectors(names, work))), share_of)
+    other = ~np.isin(at, rows)
+    return np.append(at[other], rows), np.append(share[other], shares), np.concatenate([vector[other], vectors_]), rows
 
 
 def table(rows_of, share, vector, bag, weight, size):

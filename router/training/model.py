@@ -22,7 +22,9 @@ class Data:
         self.balance = dataset.balance(self.rows, config["targets"]["balance"])
         listed, share = meaning.words(self.rows)
         at = meaning.word_rows(program, listed, work, self.spec["word_buckets"])
-        self.meaning = meaning.table(at, share, meaning.vectors(listed, work), self.bag, self.balance, config["meaning"])
+        at, share, vector, glossed = meaning.glossed(program, listed, share, at, meaning.vectors(listed, work), work, self.spec["word_buckets"])
+        self.glossed = np.isin(np.arange(self.bag.shape[1]), glossed)
+        self.meaning = meaning.table(at, share, vector, self.bag, self.balance, config["meaning"])
         self.dense = self.inputs(self.bag, self.raw)
         self.targets, self.models = dataset.targets(self.rows, self.domains, config["targets"])
         self.source = np.array([row["source"] for row in self.rows])
@@ -44,10 +46,11 @@ class Data:
 
     def fit(self, rows, seed=0):
         config = self.config
-        # Only n-grams of the training rows count, so that what is left out stays unseen.
-        _, kept = dataset.prune(self.bag[rows], config["least"])
+        # Only n-grams of the training rows count, so that what is left out stays unseen; words of a glossary are known all the same.
+        _, seen = dataset.prune(self.bag[rows], config["least"])
+        kept = seen | self.glossed
         net = nets.Net(self.bag.shape[1], self.dense.shape[1], len(self.domains), len(self.models), {0: 0.0, 1: 1.0}, config["columns"], config["units"], config["seed"] + seed)
-        net.p["table"][~kept] = 0
+        net.p["table"][~seen] = 0
         bag = self.bag.copy()
         bag.data *= kept[bag.indices]
         nets.train(net, bag, self.dense, self.targets, rows, config, config["seed"] + seed)

@@ -1,7 +1,8 @@
 """Requests as people send them, each written by a language model for this (plain.jsonl), with what they ask for and how hard that is.
 
 A line has the prompt, its domain, and a level: 1 a very small model nearly always answers it well, 2 a small one mostly, 3 it takes a
-large one, 4 the best often fail. Levels are judgements. The router's tests and unseen.jsonl are other requests.
+large one, 4 the best often fail. Levels are judgements. Requests of a list written in one language have that language, which is then
+their source. The router's tests and unseen.jsonl are other requests.
 """
 import json
 from pathlib import Path
@@ -19,5 +20,5 @@ def rows():
     for line in (Path(__file__).parent / "plain.jsonl").open(encoding="utf-8"):
         told = json.loads(line)
         small, large = SOFT[told["level"]]
-        yield {"prompt": told["prompt"], "source": f"plain/{told['domain']}", "domain": told["domain"], "p_small": small, "p_large": large,
+        yield {"prompt": told["prompt"], "source": f"plain/{told.get('lang', told['domain'])}", "domain": told["domain"], "p_small": small, "p_large": large,
                "tokens": tuple(n * LONGER[told["level"]] for n in LENGTH[told["domain"]])}

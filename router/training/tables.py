@@ -108,11 +108,18 @@ def times(latency):
 
 
 def plain(domains, pairs):
-    """Of requests unlike the training ones: the domain, and which of two is the harder."""
-    right, count = (sum(values) for values in zip(*domains.values()))
-    found = [table([*domains, "all"], [[*(f"{hits} of {n}" for hits, n in domains.values()), f"{right} of {count}"]])]
-    rows = [(f"`{name}`", f"{up.sum()} of {len(up)}", f"{up[no_longer].sum()} of {no_longer.sum()}") for name, (up, no_longer) in pairs.items()]
-    return "\n\n".join([*found, table(["which of two is harder", "all pairs", "the harder is no longer"], rows)])
+    """Of requests unlike the training ones: the domain, and which of two is the harder; then the same for each other language."""
+    of_all = lambda found: [sum(values) for values in zip(*found.values())]
+    first, others = domains[""], [name for name in domains if name]
+    found = [table([*first, "all"], [[*(f"{hits} of {n}" for hits, n in first.values()), "{} of {}".format(*of_all(first))]])]
+    rows = [(f"`{name}`", f"{up.sum()} of {len(up)}", f"{up[no_longer].sum()} of {no_longer.sum()}") for name, (up, no_longer) in pairs[""].items()]
+    found.append(table(["which of two is harder", "all pairs", "the harder is no longer"], rows))
+    orders = lambda name: [f"{up.sum()} of {len(up)}" for up, _ in pairs[name].values()]
+    rows = [(name, "{} of {}".format(*of_all(domains[name])), *orders(name)) for name in others]
+    together = [sum(of_all(domains[name])[at] for name in others) for at in (0, 1)]
+    counts = [[sum(pairs[name][by][0].sum() for name in others), sum(len(pairs[name][by][0]) for name in others)] for by in pairs[""]]
+    rows.append(("all", "{} of {}".format(*together), *("{} of {}".format(*count) for count in counts)))
+    return "\n\n".join([*found, table(["language", "domain right", *(f"pairs in order by `{by}`" for by in pairs[""])], rows)])
 
 
 def page(benches, learned, requests, robustness, latency, load):

@@ -3,6 +3,8 @@
 //! Counts are kept as logarithms or shares, so that they stay in a small range for any input. The
 //! graph standardises them with the training set's means and deviations.
 
+use super::letters::is_digit;
+
 /// How many dense features there are.
 pub const DENSE: usize = 30;
 
@@ -171,22 +173,26 @@ impl Counts {
     }
 
     fn script(&mut self, c: char) {
+        if is_digit(c) {
+            self.digits += 1;
+            return;
+        }
         let script = match c as u32 {
+            0x3002 | 0xFF01 | 0xFF1F | 0x061F | 0x0964 => {
+                self.sentences += 1;
+                self.questions += u32::from(matches!(c, '？' | '؟'));
+                return;
+            }
+            0xFF0C | 0x3001 | 0x060C => {
+                self.commas += 1;
+                return;
+            }
             0x00C0..=0x00D6 | 0x00D8..=0x00F6 | 0x00F8..=0x024F => 0,
             0x3040..=0x30FF => 2,
             0xAC00..=0xD7AF => 3,
             0x0400..=0x04FF => 4,
             0x0600..=0x06FF => 5,
             0x0900..=0x0DFF => 6,
-            0x3002 | 0xFF01 | 0xFF1F => {
-                self.sentences += 1;
-                self.questions += u32::from(c == '？');
-                return;
-            }
-            0xFF0C | 0x3001 => {
-                self.commas += 1;
-                return;
-            }
             0x2E80..=0x9FFF | 0x20000..=0x3FFFF => 1,
             0x2190..=0x22FF | 0x00D7 | 0x00F7 | 0x00B2 | 0x00B3 => {
                 self.math += 1;

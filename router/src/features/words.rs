@@ -1,11 +1,13 @@
 //! Words and their hashes.
 //!
-//! A word is a run of letters, lower-cased; a number becomes its length class; every ideograph and
+//! A word is a run of letters, folded (`letters`); a number becomes its length class; every ideograph and
 //! every sign stands alone. Each word gives itself, its pair with the word before, and, when long, its
 //! beginning and its end (so that typos and endings keep most of a word). The first and the last words
-//! count once more with their place, because tasks are named there.
+//! count once more with their place, because tasks are named there. What Korean and Arabic write together
+//! is taken apart: two syllables of Hangul and the rest (most stems have two), the article and its noun.
 
 use super::dense::Counts;
+use super::letters::{Glyph, is_hangul};
 use super::{GRAM_BUCKETS, WORD_BUCKETS};
 
 /// Words at a passage's start, and at its end, that also count with their place.
@@ -13,6 +15,8 @@ const OPENING: usize = 4;
 const CLOSING: usize = 6;
 /// Words with fewer letters than this have no separate beginning and end.
 const AFFIXED: u32 = 6;
+/// Syllables of a Korean stem.
+const STEM: u32 = 2;
 
 const PAIR: u64 = 0x9E37_79B9_7F4A_7C15;
 const PREFIX: u64 = 0xC2B2_AE3D_27D4_EB4F;
@@ -97,10 +101,13 @@ struct Word {
     /// The last three letters, newest last.
     end: [char; 3],
     digits: u32,
+    /// What follows a stem, to the end of what is written together.
+    rest: bool,
 }
 
 impl Word {
-    const NEW: Word = Word { all: Hash::NEW, prefix: Hash::NEW, letters: 0, end: ['\0'; 3], digits: 0 };
+    const NEW: Word =
+        Word { all: Hash::NEW, prefix: Hash::NEW, letters: 0, end: ['\0'; 3], digits: 0, rest: false };
 
     fn letter(&mut self, c: char) {
         self.all.add(c);
@@ -109,6 +116,16 @@ impl Word {
             self.prefix = self.all;
         }
         self.end = [self.end[1], self.end[2], c];
+        if self.letters == 2 && self.end[1..] == ['ا', 'ل'] {
+            *self = Word::NEW;
+        }
+    }
+
+    /// Whether `next`, though no gap is before it, begins another word.
+    fn ends_before(&self, next: char) -> bool {
+        let (hangul, syllable) = (is_hangul(self.end[2]), is_hangul(next));
+        self.digits > 0
+            || self.letters > 0 && (hangul != syllable || syllable && !self.rest && self.letters == STEM)
     }
 
     fn end(
@@ -151,22 +168,31 @@ pub(crate) fn scan(
         if let Some(counts) = counts.as_deref_mut() {
             counts.char(c);
         }
-        if c.is_ascii_digit() {
-            if word.letters > 0 && word.digits == 0 {
-                word.end(window, counts.as_deref_mut(), ids, weights);
+        match Glyph::of(c) {
+            Glyph::Mark => {}
+            Glyph::Letter(letter) => {
+                if word.ends_before(letter) {
+                    let rest = is_hangul(word.end[2]) && is_hangul(letter);
+                    word.end(window, counts.as_deref_mut(), ids, weights);
+                    word.rest = rest;
+                }
+                word.letter(letter);
             }
-            word.digits += 1;
-        } else if is_letter(c) {
-            if word.digits > 0 {
-                word.end(window, counts.as_deref_mut(), ids, weights);
+            Glyph::Digit => {
+                if word.letters > 0 {
+                    word.end(window, counts.as_deref_mut(), ids, weights);
+                }
+                word.digits += 1;
             }
-            fold(c, &mut word);
-        } else {
-            word.end(window, counts.as_deref_mut(), ids, weights);
-            if !c.is_whitespace() && !is_joiner(c) {
-                let sign = SIGN.wrapping_add(u64::from(c as u32).wrapping_mul(PAIR));
-                window.word(sign, ids, weights);
-                if let Some(counts) = counts.as_deref_mut().filter(|_| is_ideograph(c)) {
+            Glyph::Gap => word.end(window, counts.as_deref_mut(), ids, weights),
+            Glyph::Sign(c) => {
+                word.end(window, counts.as_deref_mut(), ids, weights);
+                window.word(sign(c), ids, weights);
+            }
+            Glyph::Ideograph(c) => {
+                word.end(window, counts.as_deref_mut(), ids, weights);
+                window.word(sign(c), ids, weights);
+                if let Some(counts) = counts.as_deref_mut() {
                     counts.word(1, 0);
                 }
             }
@@ -175,24 +201,7 @@ pub(crate) fn scan(
     word.end(window, counts, ids, weights);
 }
 
-fn fold(c: char, word: &mut Word) {
-    if c.is_ascii() {
-        word.letter(c.to_ascii_lowercase());
-    } else {
-        c.to_lowercase().for_each(|lower| word.letter(lower));
-    }
-}
-
-fn is_letter(c: char) -> bool {
-    c.is_ascii_alphabetic() || (!c.is_ascii() && c.is_alphanumeric() && !is_ideograph(c))
-}
-
-/// Marks inside words ("don't") and full stops say little on their own.
-fn is_joiner(c: char) -> bool {
-    matches!(c, '\'' | '’' | '.' | ',' | '"')
-}
-
-/// Scripts that put no spaces between words: each character stands for one.
-fn is_ideograph(c: char) -> bool {
-    matches!(c as u32, 0x2E80..=0x9FFF | 0xF900..=0xFAFF | 0x20000..=0x3FFFF | 0x0E00..=0x0E7F)
+/// The hash of a character that stands alone.
+fn sign(c: char) -> u64 {
+    SIGN.wrapping_add(u64::from(c as u32).wrapping_mul(PAIR))
 }
