@@ -124,7 +124,7 @@ way of reading the prompt finds the same share of the rest. The 59 % that TF-IDF
 - Two chances are calibrated on the training mix. On another mix they are off by a few points, GSM8K's p(small) by 13: check them against your own outcomes.
 - p(large) is measured on RouterBench's three sources alone.
 - English leads. Ten more languages have glossaries and 150 to 280 plain requests each: domains are right about as often (Korean least, 14 of 24), hard requests are told from easy ones somewhat less. Other languages have
-  neither: their words are unknown, so the prompt counts as unfamiliar and goes up.
+  neither: most of their words are unknown, so the prompt counts as unfamiliar as a rule, and goes up.
 - Everyday and exam kinds are labelled by judgement, so calibration there is not measured.
 - Ability 0 and 1 are the models above, and of the models with outcomes none is far outside (-0.2 to 1.03). Within a source, what a model gets right goes with
   the easiness (on unseen prompts of MMLU-Pro its logit times 0.6 to 1.1, whatever the ability) and hardly with the prompt's slope (times -0.7 to 0.3, where the ability
