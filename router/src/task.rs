@@ -118,7 +118,8 @@ fn leans(text: &str) -> bool {
         return false;
     }
     let words = text.split_whitespace().count();
-    let wide = text.chars().filter(|c| *c as u32 >= 0x2E80).count();
+    let wide =
+        text.chars().filter(|c| matches!(*c as u32, 0x0E00..=0x0E7F | 0x2E80..=0x9FFF | 0x20000..)).count();
     words + wide / 2 <= FOLLOW_UP_WORDS
 }
 
@@ -156,6 +157,24 @@ mod tests {
             (Role::User, "yes, do it"),
         ]);
         assert_eq!(texts(&Task::new(&spoken)), [plan, "yes", "yes, do it"]);
+    }
+
+    #[test]
+    fn a_follow_up_is_short_in_any_language() {
+        for (follow_up, own) in [
+            (
+                "네, 그렇게 진행해 주세요",
+                "프랑스와 스페인 둘 다와 국경을 맞대고 있는 작은 나라의 수도는 어디인가요?",
+            ),
+            (
+                "はい、それでお願いします",
+                "フランスとスペインの両方に国境を接する国の首都はどこですか。教えてください。",
+            ),
+            ("Да, давай, сделай так", "Какая столица у страны, которая граничит и с Испанией, и с Францией?"),
+            ("ใช่ ทำเลย", "เมืองหลวงของประเทศที่มีพรมแดนติดกับทั้งสเปนและฝรั่งเศสคืออะไร"),
+        ] {
+            assert!(leans(follow_up) && !leans(own), "{follow_up} {own}");
+        }
     }
 
     #[test]
