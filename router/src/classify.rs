@@ -228,7 +228,9 @@ impl Worker {
     fn run(&mut self, task: &Task<'_>, facts: &Facts) -> Result<Said, RouterError> {
         self.features.extract(task);
         let heads = self.network.run(&self.features)?;
-        Ok(facts.links.said(heads, &self.features.dense))
+        let said = facts.links.said(heads, &self.features.dense);
+        // Nothing was read, as of a picture without a word: what it asks for is not known.
+        Ok(Said { familiar: said.familiar && !self.features.is_blank(), ..said })
     }
 
     /// The task that was run last, as a calibration reads it.

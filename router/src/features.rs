@@ -71,6 +71,11 @@ impl Features {
         self.dense = counts.features();
     }
 
+    /// Whether the task had no word and no sign.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.weights.iter().all(|weight| *weight == 0.0)
+    }
+
     /// Scales the weights to unit length, so that a text's length is told by the dense counts alone.
     fn normalise(&mut self) {
         let square: f32 = self.weights.iter().map(|weight| weight * weight).sum();

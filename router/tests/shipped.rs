@@ -173,6 +173,9 @@ fn ten_languages_go_where_english_goes() {
 #[test]
 fn gibberish_is_unfamiliar_and_everyday_english_is_not() {
     assert!(!score("zqxv kjwpt mmbrrl vvosk qqetz wrrml xxplo zzint krrvq").familiar);
+    for blank in ["", " \n", "..."] {
+        assert!(!score(blank).familiar, "there is nothing to go by in {blank:?}");
+    }
     let familiar = everyday().filter(|(_, _, text)| score(text).familiar).count();
     assert!(familiar >= 70, "{familiar} of 80 are familiar");
 }
