@@ -133,7 +133,9 @@ pub async fn reply(
             }
             let figures = Figures::of(&booking);
             head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            let meter = Meter::new(&figures.model, head.route.chat.wants_usage, head.route.tells_logprobs());
+            let chat = head.route.chat;
+            let meter =
+                Meter::new(&figures.model, chat.choices, chat.wants_usage, head.route.tells_logprobs());
             let relay = Relay::new(body, meter, booking, (&answer.engine, answer.idle), (seat, shadow));
             Ok(head.finish(&figures, answer.content_type, Body::Relay(Box::new(relay))))
         }
