@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tollgate_policies::{Facts, Usd};
 use tollgate_router::{
-    Decision, Needs, Score, Task, decide, prompt_tokens, prompt_tokens_upper, text_tokens,
+    Decision, Needs, RefusalKind, Score, Task, decide, prompt_tokens, prompt_tokens_upper, text_tokens,
 };
 
 use crate::app::App;
@@ -106,6 +106,7 @@ impl<'a> Plan<'a> {
             pinned: self.ask.pinned.as_deref(),
             affordable: affordable.map(share),
             service_tier: self.chat.service_tier,
+            routing: self.chat.routing,
         };
         let live = self.app.live();
         let learn = self.ask.policy.learn.as_ref();
@@ -122,6 +123,9 @@ impl<'a> Plan<'a> {
                 {
                     *why = format!("engine {} {trouble}", upstream.name());
                 }
+            }
+            if let (RefusalKind::Routing, Some(field)) = (none.kind, self.chat.routing) {
+                return routed(field);
             }
             // Of a model asked for by name only its own trouble is news.
             if let Some(pinned) = &self.ask.pinned {
@@ -207,6 +211,15 @@ impl<'a> Plan<'a> {
             ..self.score.facts(self.prompt_tokens, &self.ask.tags, quality)
         }
     }
+}
+
+/// No engine may be left to choose what is paid for.
+fn routed(field: &str) -> Fault {
+    let message = format!(
+        "`{field}` may change the model, provider or price that money is held for: leave it out (`model` and policies choose here), \
+         or have the operator set `allow_routing_fields = true` for the engine"
+    );
+    Fault::invalid(field, "unsupported_parameter", message)
 }
 
 /// Tokens of a conversation's prompt, as expected and at most.

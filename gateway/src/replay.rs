@@ -158,6 +158,8 @@ impl<'w> Replay<'w> {
             pinned,
             affordable,
             service_tier: asked.service_tier,
+            // It was let through then.
+            routing: None,
         };
         let who = self.world.spender(receipt);
         let quality = asked.quality.unwrap_or(self.policy.objective.quality);

@@ -19,6 +19,8 @@ pub struct Capabilities {
     pub json: bool,
     /// Images in the prompt.
     pub images: bool,
+    /// Requests by which its engine may choose another model, provider or price.
+    pub routing: bool,
 }
 
 /// One entry of the catalogue.

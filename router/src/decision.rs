@@ -37,6 +37,8 @@ pub struct Needs<'a> {
     pub quality: Option<f64>,
     /// The class of service the request names, if any.
     pub service_tier: Option<ServiceTier>,
+    /// A field of the request by which an engine may choose another model, provider or price, if it has one.
+    pub routing: Option<&'a str>,
     /// The models the key may use; `None` = all.
     pub allowed: Option<&'a [String]>,
     /// The catalogue name the request asks for, if it does not leave the choice to us.
@@ -60,6 +62,8 @@ pub enum RefusalKind {
     Rule,
     /// It lacks tools, JSON or images, or does not do what is asked at all.
     Capability,
+    /// The request has a field by which its engine may choose what is paid for, and that engine is not left to.
+    Routing,
     /// The prompt does not fit its context window.
     Context,
     /// It runs where the matching rule does not allow.

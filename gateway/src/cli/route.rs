@@ -113,6 +113,7 @@ fn decided(
         json: chat.json,
         pinned,
         service_tier: chat.service_tier,
+        routing: chat.routing,
         ..Needs::default()
     };
     let live = vec![Live::default(); catalog.models().len()];

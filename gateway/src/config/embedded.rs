@@ -98,7 +98,7 @@ pub fn demo_models() -> Vec<ModelEntry> {
             PerToken::from_picos(demo.output),
         )),
         context: u64::from(CONTEXT),
-        can: Capabilities { tools: true, json: true, ..Capabilities::default() },
+        can: Capabilities { tools: true, json: true, routing: true, ..Capabilities::default() },
         regions: vec!["local".to_owned()],
         ability: Some(ability(demo)),
     };
@@ -123,6 +123,7 @@ fn of_demo(data_dir: std::path::PathBuf) -> Config {
             slot_save_mb: None,
             managed: Managed::default(),
         }),
+        routing: true,
     };
     Config {
         server: Server::default(),

@@ -88,7 +88,8 @@ fn entry(
     let upstream_model = adapters::upstream_model(table, sound);
     let bits = table.opt_integer("bits", 1..=32).and_then(|bits| u32::try_from(bits).ok());
     let context = table.opt_integer("context", 64..=16_777_216).and_then(|tokens| u64::try_from(tokens).ok());
-    let can = capabilities(table);
+    let mut can = capabilities(table);
+    can.routing = sound.is_some_and(|engine| engine.routing);
     let regions = table.opt_strings("regions").unwrap_or_default();
     let ability = ability(table);
     let listed = price::of_model(table, prices);

@@ -54,6 +54,32 @@ fn all_that_templates_put_into_a_prompt_is_counted() {
 }
 
 #[test]
+fn fields_by_which_engines_choose_are_found_at_the_top_alone() {
+    let routing = |fields: &str| {
+        let messages = r#""messages":[{"role":"user","content":"\"models\":[\"x\"]"}]"#;
+        parse(&format!(r#"{{"model":"m",{fields}{messages}}}"#)).routing
+    };
+    for (fields, found) in [
+        (r#""models":["a","b"],"#, Some("models")),
+        (r#""provider":{"order":["x"]},"#, Some("provider")),
+        (r#""providerOptions":{"gateway":{"only":["x"]}},"#, Some("providerOptions")),
+        (r#""\u0066allbacks":["b"],"#, Some("fallbacks")),
+        (r#""api_base":"http://x","user_config":{},"#, Some("user_config")),
+        (r#""models":null,"#, None),
+        (
+            r#""tools":[{"function":{"parameters":{"models":["a"],"provider":1}}}],"metadata":{"route":"x"},"#,
+            None,
+        ),
+        (r#""transforms":["middle-out"],"#, None),
+        ("", None),
+    ] {
+        assert_eq!(routing(fields), found, "{fields}");
+    }
+    let vectors = Chat::parse_embeddings(br#"{"model":"m","input":"a","provider":{}}"#).unwrap();
+    assert_eq!(vectors.routing, Some("provider"));
+}
+
+#[test]
 fn plain_text_is_borrowed() {
     let chat = parse(r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#);
     assert!(matches!(chat.turns[0].text, Cow::Borrowed("hello")));
