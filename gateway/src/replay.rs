@@ -146,6 +146,7 @@ impl<'w> Replay<'w> {
         let needs = Needs {
             prompt_tokens: asked.prompt_tokens,
             prompt_tokens_upper: asked.prompt_tokens_upper,
+            parts: asked.parts,
             max_tokens: Some(asked.max_tokens),
             tools: asked.tools,
             images: asked.images,

@@ -38,6 +38,8 @@ pub struct Model {
     pub price: Price,
     /// Context window in tokens, prompt and answer together.
     pub context: u64,
+    /// Tokens that a picture, a recording or a file in the prompt is held for.
+    pub part_tokens: u64,
     /// What it can be asked for beside plain text.
     pub can: Capabilities,
     /// Where its engine runs.

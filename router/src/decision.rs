@@ -17,8 +17,10 @@ pub const DEFAULT_MAX_OUTPUT: u64 = 4096;
 pub struct Needs<'a> {
     /// Prompt tokens, as expected.
     pub prompt_tokens: u64,
-    /// Prompt tokens, at most.
+    /// Prompt tokens, at most, of what is text.
     pub prompt_tokens_upper: u64,
+    /// Pictures, recordings and files in the prompt.
+    pub parts: u64,
     /// The caller's limit on the answer, in tokens.
     pub max_tokens: Option<u64>,
     /// Whether tools are offered.

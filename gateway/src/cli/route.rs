@@ -107,6 +107,7 @@ fn decided(
     let needs = Needs {
         prompt_tokens,
         prompt_tokens_upper,
+        parts: chat.images,
         max_tokens: Some(chat.max_tokens.unwrap_or(config.server.default_max_tokens)),
         tools: chat.tools,
         images: chat.images > 0,

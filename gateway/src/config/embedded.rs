@@ -3,7 +3,7 @@
 use tollgate_engine::loading::Loading;
 use tollgate_engine::models::{KnownModel, known};
 use tollgate_policies::{PerToken, Price, TokenPrice};
-use tollgate_router::{Ability, Capabilities};
+use tollgate_router::{Ability, Capabilities, PART_TOKENS};
 
 use super::command::{Managed, SharedMemory};
 use super::engine::{EmbeddedEngine, Engine, EngineKind};
@@ -99,6 +99,7 @@ pub fn demo_models() -> Vec<ModelEntry> {
         )),
         context: u64::from(CONTEXT),
         can: Capabilities { tools: true, json: true, routing: true, ..Capabilities::default() },
+        part_tokens: PART_TOKENS,
         regions: vec!["local".to_owned()],
         ability: Some(ability(demo)),
     };

@@ -42,6 +42,7 @@ fn model(name: &str, ability: f64, price: u64, bits: u32, region: &str) -> Model
         price,
         context: 4096,
         can: Capabilities { tools: true, json: true, images: name == "large", ..Capabilities::default() },
+        part_tokens: 4_096,
         regions: vec![region.into()],
         ability: ability.into(),
     }
