@@ -122,7 +122,7 @@ impl How {
             catalog: catalog(&config.models, &policies.default.baseline),
             tolerance: scorer.tolerance(),
             speeds: reader.speeds(since, until)?,
-            keys: keys.into_iter().map(|(_, key)| (key.id, key.name)).collect(),
+            keys: keys.into_iter().map(|(_, key)| (key.id.clone(), key)).collect(),
             daily: Shape::of(reader.hours(since.unwrap_or(0), until.unwrap_or(u64::MAX))?),
         };
         Ok((config, world, reader))
@@ -141,7 +141,9 @@ impl How {
             match both(&receipt) {
                 Some((before, after)) => {
                     let name = |dimension: &Dimension| match (dimension, dimension.of(&receipt)) {
-                        (Dimension::Key, Some(id)) => Some(world.keys.get(&id).cloned().unwrap_or(id)),
+                        (Dimension::Key, Some(id)) => {
+                            Some(world.keys.get(&id).map_or(id, |key| key.name.clone()))
+                        }
                         (_, value) => value,
                     };
                     let group = self.by.iter().map(name).collect();
