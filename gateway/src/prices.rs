@@ -135,14 +135,17 @@ impl Import {
 
 impl Rates {
     fn read(fields: &Fields<'_>, suffix: &str) -> Result<Rates, &'static str> {
-        let rate = |key: &str| match fields.get(format!("{key}{suffix}").as_str()) {
+        let rate = |key: &str| {
+            match fields.get(format!("{key}{suffix}").as_str()) {
             None => Ok(None),
             Some(raw) if raw.get() == "null" => Ok(None),
             Some(raw) => scaled(raw.get(), 12)
                 .and_then(|picos| u64::try_from(picos).ok())
                 .map(PerToken::from_picos)
+                .filter(|rate| *rate <= PerToken::MOST)
                 .map(Some)
-                .ok_or("a price that is not a number, negative, or finer than a picodollar"),
+                .ok_or("a price that is not a number, negative, finer than a picodollar, or above a dollar a token"),
+        }
         };
         Ok(Rates {
             input: rate("input_cost_per_token")?,

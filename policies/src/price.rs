@@ -21,6 +21,9 @@ const MICROS_PER_HOUR: u128 = 3_600_000_000;
 pub struct PerToken(u64);
 
 impl PerToken {
+    /// More than any model has ever cost, by far: one dollar a token. A file that states more means another unit.
+    pub const MOST: PerToken = PerToken(1_000_000_000_000);
+
     /// A price from picodollars per token.
     pub const fn from_picos(picos: u64) -> PerToken {
         PerToken(picos)

@@ -183,7 +183,7 @@ fn move_money(step: &Transaction<'_>, old: &Account, new: &Account, cost: Usd) -
         "INSERT INTO windows (budget, subject, window_start_ms, settled_nanos, updated_ms) \
          SELECT budget, ?4, window_start_ms, ?5, updated_ms FROM windows \
          WHERE budget = ?1 AND subject = ?2 AND window_start_ms = ?3 \
-         ON CONFLICT DO UPDATE SET settled_nanos = settled_nanos + excluded.settled_nanos",
+         ON CONFLICT DO UPDATE SET settled_nanos = settled_nanos + min(excluded.settled_nanos, 9223372036854775807 - settled_nanos)",
     )?
     .execute(params![budget, subject, start, new.subject, nanos])?;
     step.prepare_cached(
