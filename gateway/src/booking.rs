@@ -270,6 +270,17 @@ impl Booking {
         self.close_unserved(ReceiptStatus::Error, notice.code);
     }
 
+    /// Ends a booking whose request a model has begun to answer, though the client gets none of it: what is known to have been used is
+    /// charged.
+    pub fn cut(mut self, notice: &Notice) {
+        self.receipt.http_status = notice.status.as_u16();
+        let outcome =
+            Outcome { status: ReceiptStatus::Error, usage: self.produced, estimated: self.estimated };
+        if let Some(end) = self.close(outcome) {
+            self.app.ledger.settle_detached(end);
+        }
+    }
+
     /// Ends the hold of a request that no model served, counts it and puts it on record.
     fn close_unserved(&mut self, status: ReceiptStatus, code: &'static str) {
         let Some(hold) = self.hold.take() else { return };

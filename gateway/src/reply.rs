@@ -128,7 +128,7 @@ pub async fn reply(
         AnswerBody::Stream(body) => {
             if let Err(error) = booking.recorded().await {
                 let fault = Fault::Ledger(error);
-                booking.abandon(&fault.notice());
+                booking.cut(&fault.notice());
                 return Err(fault);
             }
             let figures = Figures::of(&booking);

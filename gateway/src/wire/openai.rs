@@ -10,6 +10,7 @@ mod embeddings;
 mod fields;
 mod render;
 mod rewrite;
+mod usage;
 
 use std::borrow::Cow;
 
@@ -22,9 +23,10 @@ use super::error::Fault;
 use crate::operation::Operation;
 use fields::{Fields, Message, ResponseFormat, StreamOptions};
 
-pub use answer::{Answer, Usages, usage_of};
+pub use answer::Answer;
 pub use render::{render, sse_error};
 pub use rewrite::Wanted;
+pub use usage::{Usages, usage_of};
 
 /// Most choices one request may ask for.
 const CHOICES: u64 = 128;
@@ -60,7 +62,7 @@ pub struct Chat<'a> {
     pub service_tier: Option<ServiceTier>,
     /// A field by which an engine may choose another model, provider or price than the one that is held for, if there is one.
     pub routing: Option<&'static str>,
-    /// Bytes of everything that becomes prompt text: contents, names, thoughts, tool calls, tools, response format.
+    /// Bytes of everything that becomes prompt text: contents, names, thoughts, tool calls, tools, response format, and what else templates get.
     pub prompt_bytes: usize,
     /// Messages by the user, which is how many turns the conversation has had.
     pub user_turns: u64,
@@ -93,13 +95,14 @@ impl<'a> Chat<'a> {
             // −1 stands for no limit there.
             fields.n_predict.and_then(|raw| raw.get().parse::<u64>().ok()).filter(|tokens| *tokens > 0),
         ];
+        let choices = [whole("n", fields.n, CHOICES)?, whole("n_cmpl", fields.n_cmpl, CHOICES)?];
         let mut chat = Chat {
             operation: Operation::Chat,
             model,
             turns: Vec::with_capacity(messages.len()),
             tokens: 0,
             max_tokens: limits.into_iter().flatten().min(),
-            choices: whole("n", fields.n, CHOICES)?.unwrap_or(1),
+            choices: choices.into_iter().flatten().max().unwrap_or(1),
             stream: fields.stream.unwrap_or(false),
             wants_usage: include_usage(fields.stream_options)?,
             wants_logprobs: fields.logprobs.is_some_and(|raw| raw.get() == "true"),
@@ -116,7 +119,14 @@ impl<'a> Chat<'a> {
         for message in messages {
             chat.take(message);
         }
-        let extras = [chat.fields.tools, chat.fields.functions, chat.fields.response_format];
+        let extras = [
+            chat.fields.tools,
+            chat.fields.functions,
+            chat.fields.response_format,
+            chat.fields.documents,
+            chat.fields.chat_template,
+            chat.fields.chat_template_kwargs,
+        ];
         chat.prompt_bytes += extras.into_iter().flatten().map(|raw| raw.get().len()).sum::<usize>();
         Ok(chat)
     }

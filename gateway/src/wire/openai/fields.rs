@@ -24,6 +24,9 @@ pub(super) struct Fields<'a> {
     pub(super) n_predict: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     pub(super) n: Option<&'a RawValue>,
+    /// llama-server's own, which it heeds before `n`.
+    #[serde(borrow)]
+    pub(super) n_cmpl: Option<&'a RawValue>,
     pub(super) stream: Option<bool>,
     #[serde(borrow, default, deserialize_with = "present")]
     pub(super) logprobs: Option<&'a RawValue>,
@@ -39,6 +42,13 @@ pub(super) struct Fields<'a> {
     pub(super) response_format: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) service_tier: Option<&'a RawValue>,
+    /// What templates may put into the prompt beside the messages.
+    #[serde(borrow)]
+    pub(super) documents: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) chat_template: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) chat_template_kwargs: Option<&'a RawValue>,
     /// What a request for vectors is about.
     #[serde(borrow)]
     pub(super) input: Option<&'a RawValue>,

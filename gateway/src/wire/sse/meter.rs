@@ -103,10 +103,9 @@ impl Meter {
             return;
         }
         self.count(&data);
-        match value_after(&data, &USAGE) {
-            Some(at) if data[at] == b'{' => self.with_usage(frame, &data, out, price),
-            _ => self.relabelled(frame, out),
-        }
+        // There may be more than one: in choices, or a vendor's own, beside one that is `null`.
+        let has_usage = values_after(&data, &USAGE).any(|at| data[at] == b'{');
+        if has_usage { self.with_usage(frame, &data, out, price) } else { self.relabelled(frame, out) }
     }
 
     /// Tokens as far as they can be told without the engine's own count: one a chunk, or by the text's length.
@@ -314,6 +313,18 @@ mod tests {
             assert_eq!(counted(&delta), 10, "{delta}");
         }
         assert_eq!(counted("{\"content\":null}"), 0);
+    }
+
+    #[test]
+    fn a_usage_is_found_wherever_it_stands() {
+        for chunk in [
+            r#"{"choices":[{"delta":{"content":""},"usage":null}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#,
+            r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop","usage":{"prompt_tokens":3,"completion_tokens":2}}]}"#,
+        ] {
+            let mut meter = Meter::new("m", 1, true, true);
+            pass(&mut meter, &format!("data: {chunk}\n\n"));
+            assert_eq!(meter.reported.map(|told| told.usage.completion_tokens), Some(2), "{chunk}");
+        }
     }
 
     #[test]
