@@ -136,6 +136,8 @@ async fn a_stream_is_whole_when_all_of_its_choices_are() {
         (1, [&end(0), usage].concat(), "ok"),
         (1, [&end(0), usage, "\n\ndata: [DONE]"].concat(), "ok"),
         (1, [&end(0), "data: {\"choices\":[{\"del"].concat(), "error"),
+        // No stream at all: nothing of it is anybody's business.
+        (1, "{\"detail\":\"secret path\"}".to_owned(), "error"),
         (1, [&end(0), "data: {\"id\":\"x\",\"error\":{\"code\":502},\"choices\":[]}"].concat(), "error"),
         (1, [&end(0), "data: {\"id\":\"x\",\"error\":{\"code\":502}}\n\ndata: [DONE]\n\n"].concat(), "error"),
     ] {
@@ -145,6 +147,7 @@ async fn a_stream_is_whole_when_all_of_its_choices_are() {
         ask["n"] = choices.into();
         let transcript = stage.client().stream(&ask).await.finish().await;
         assert!(transcript.done() && transcript.ended, "{body}");
+        assert!(!String::from_utf8_lossy(&transcript.raw).contains("secret"), "{body}");
         let told =
             transcript.events.iter().any(|event| !event.is_done() && event.json()["error"].is_object());
         assert_eq!(told, status == "error", "{body}: {:?}", transcript.events);

@@ -63,10 +63,10 @@ impl Frames {
         end
     }
 
-    /// Whether there is a frame that no empty line has ended yet.
+    /// Whether there is a frame with data that no empty line has ended yet.
     #[must_use]
     pub fn is_torn(&self) -> bool {
-        !self.torn.is_empty()
+        data(&self.torn).is_some()
     }
 
     /// What came after the last frame, when the stream has ended.
