@@ -60,6 +60,7 @@ struct Rates {
     output: Option<PerToken>,
     cached_input: Option<PerToken>,
     cache_write: Option<PerToken>,
+    cache_write_1h: Option<PerToken>,
     reasoning: Option<PerToken>,
 }
 
@@ -152,6 +153,7 @@ impl Rates {
             output: rate("output_cost_per_token")?,
             cached_input: rate("cache_read_input_token_cost")?,
             cache_write: rate("cache_creation_input_token_cost")?,
+            cache_write_1h: rate("cache_creation_input_token_cost_above_1hr")?,
             reasoning: rate("output_cost_per_reasoning_token")?,
         })
     }
@@ -162,6 +164,7 @@ impl Rates {
             ("output", self.output),
             ("cached_input", self.cached_input),
             ("cache_write", self.cache_write),
+            ("cache_write_1h", self.cache_write_1h),
             ("reasoning", self.reasoning),
         ];
         named.into_iter().filter_map(|(name, rate)| Some(format!("{name} = {}\n", rate?))).collect()
@@ -310,6 +313,7 @@ mod tests {
         output = 15.00
         cached_input = 0.30
         cache_write = 3.75
+        cache_write_1h = 6.00
 
         [price."gemini"]
         input = 1.25

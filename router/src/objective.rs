@@ -158,6 +158,7 @@ pub(crate) fn expected_cost(model: &Model, needs: &Needs<'_>, pace: &Pace, outpu
         reasoning_tokens: 0,
         engine_us: pace.engine_us(output_tokens),
         cache_write_tokens: 0,
+        cache_write_1h_tokens: 0,
         service_tier: needs.service_tier,
     })
 }

@@ -202,6 +202,8 @@ fn others(table: &Table<'_>, rates: Rates) -> Rates {
     Rates {
         cached_input: rate(table, "cached_input", table.opt_per_token("cached_input")).or(rates.cached_input),
         cache_write: rate(table, "cache_write", table.opt_per_token("cache_write")).or(rates.cache_write),
+        cache_write_1h: rate(table, "cache_write_1h", table.opt_per_token("cache_write_1h"))
+            .or(rates.cache_write_1h),
         reasoning: rate(table, "reasoning", table.opt_per_token("reasoning")).or(rates.reasoning),
         ..rates
     }

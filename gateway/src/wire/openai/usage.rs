@@ -19,6 +19,7 @@ pub struct Usages {
     output_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
     cache_creation_input_tokens: Option<u64>,
+    cache_creation: Option<WrittenFor>,
     prompt_cache_hit_tokens: Option<u64>,
     cached_tokens: Option<u64>,
     total_tokens: Option<u64>,
@@ -32,6 +33,14 @@ struct PromptParts {
     cached_tokens: Option<u64>,
     cache_write_tokens: Option<u64>,
     cache_creation_tokens: Option<u64>,
+    cache_creation_token_details: Option<WrittenFor>,
+}
+
+/// How long what was written to a cache stays there.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct WrittenFor {
+    ephemeral_1h_input_tokens: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -75,6 +84,7 @@ pub(super) fn read(usages: Usages) -> Option<Usage> {
         .unwrap_or(0);
     let written = parts.cache_write_tokens.or(parts.cache_creation_tokens);
     let written = written.or(usages.cache_creation_input_tokens).unwrap_or(0);
+    let written_for = parts.cache_creation_token_details.or(usages.cache_creation).unwrap_or_default();
     let beside = usages.cache_read_input_tokens.is_some() || usages.cache_creation_input_tokens.is_some();
     let prompt = match (usages.prompt_tokens, usages.input_tokens) {
         (Some(prompt), _) => prompt,
@@ -101,6 +111,10 @@ pub(super) fn read(usages: Usages) -> Option<Usage> {
         prompt_tokens: prompt,
         cached_tokens: cached,
         cache_write_tokens: written.min(prompt - cached),
+        cache_write_1h_tokens: written_for
+            .ephemeral_1h_input_tokens
+            .unwrap_or(0)
+            .min(written.min(prompt - cached)),
         completion_tokens: completion,
         reasoning_tokens: reasoned.min(completion),
         engine_us: usages.engine_us.filter(|us| *us <= A_DAY_US).unwrap_or(0),
@@ -159,7 +173,7 @@ mod tests {
         let rate = |text: &str| text.parse().unwrap();
         let mut price = TokenPrice::new(rate("3"), rate("15"));
         (price.rates.cached_input, price.rates.cache_write) = (Some(rate("0.30")), Some(rate("3.75")));
-        price.rates.reasoning = Some(rate("20"));
+        (price.rates.reasoning, price.rates.cache_write_1h) = (Some(rate("20")), Some(rate("6")));
         let price = Price::Tokens(price);
         for (what, usage, cost) in [
             (
@@ -183,6 +197,21 @@ mod tests {
                 r#"{"input_tokens":21,"cache_creation_input_tokens":2048,"cache_read_input_tokens":188086,"output_tokens":393,
                     "service_tier":"standard"}"#,
                 "0.0700638",
+            ),
+            (
+                // 21 × 3 + 500 × 0.30 + 300 × 3.75 + 1700 × 6 + 393 × 15
+                "Anthropic, most of the cache for an hour",
+                r#"{"input_tokens":21,"cache_creation_input_tokens":2000,"cache_read_input_tokens":500,"output_tokens":393,
+                    "cache_creation":{"ephemeral_5m_input_tokens":300,"ephemeral_1h_input_tokens":1700},"service_tier":"standard"}"#,
+                "0.017433",
+            ),
+            (
+                // 100 × 3 + 20 × 0.30 + 7 × 3.75 + 3 × 6 + 25 × 15
+                "Anthropic behind LiteLLM",
+                r#"{"prompt_tokens":130,"completion_tokens":25,"total_tokens":155,"prompt_tokens_details":{"text_tokens":100,"cached_tokens":20,
+                    "cache_creation_tokens":10,"cache_creation_token_details":{"ephemeral_5m_input_tokens":7,"ephemeral_1h_input_tokens":3}},
+                    "cache_creation_input_tokens":10,"cache_read_input_tokens":20}"#,
+                "0.00072525",
             ),
             (
                 // 50 × 3 + 1000 × 0.30 + 200 × 3.75 + 10 × 15: the same tokens, once among the prompt and once beside it
