@@ -74,6 +74,8 @@ pub(super) struct Fields<'a> {
     #[serde(borrow)]
     user_config: Option<&'a RawValue>,
     #[serde(borrow)]
+    extra_body: Option<&'a RawValue>,
+    #[serde(borrow)]
     api_base: Option<&'a RawValue>,
     #[serde(borrow)]
     base_url: Option<&'a RawValue>,
@@ -95,6 +97,7 @@ impl Fields<'_> {
             ("content_policy_fallbacks", self.content_policy_fallbacks),
             ("custom_llm_provider", self.custom_llm_provider),
             ("user_config", self.user_config),
+            ("extra_body", self.extra_body),
             ("api_base", self.api_base),
             ("base_url", self.base_url),
             ("providerOptions", self.provider_options),

@@ -80,6 +80,7 @@ fn fields_by_which_engines_choose_are_found_at_the_top_alone() {
         (r#""providerOptions":{"gateway":{"only":["x"]}},"#, Some("providerOptions")),
         (r#""\u0066allbacks":["b"],"#, Some("fallbacks")),
         (r#""api_base":"http://x","user_config":{},"#, Some("user_config")),
+        (r#""extra_body":{"models":["b"]},"#, Some("extra_body")),
         (r#""models":null,"#, None),
         (
             r#""tools":[{"function":{"parameters":{"models":["a"],"provider":1}}}],"metadata":{"route":"x"},"#,
