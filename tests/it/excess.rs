@@ -7,7 +7,7 @@ use tollgate_tests::postgres::Postgres;
 use tollgate_tests::upstream::{Chat, Gate, Upstream};
 
 use crate::shared::{home, taken, upstream};
-use crate::stage::{POLICY, SMALL_PRICE, ask, budget, receipts, verified};
+use crate::stage::{POLICY, SMALL_PRICE, ask, budget, config, receipts, verified};
 
 /// A home on the server with a budget of so much, whose small model has this price.
 fn priced(upstream: &Upstream, server: &Postgres, limit: &str, price: &str) -> Home {
@@ -45,26 +45,39 @@ async fn what_cost_more_than_was_held_is_not_lent_to_others() {
 /// Nothing that is charged keeps a receipt from being written.
 #[tokio::test]
 async fn sums_that_no_number_holds_stay_at_the_greatest() {
-    let server = Postgres::start();
-    let upstream = upstream().await;
-    let home = priced(&upstream, &server, "1000000", "{ input = 1000000, output = 1000000 }");
+    let (server, upstream) = (Postgres::start(), upstream().await);
+    let home = priced(&upstream, &server, "1000000", DEAR);
+    spend_too_much(&upstream, &home).await;
+    assert_eq!(server.sql("SELECT settled_nanos FROM windows").await, i64::MAX.to_string());
+    let home = Home::new(&config(&upstream.base_url(), &upstream.base_url(), DEAR, ""));
+    home.write(
+        "policies/default.toml",
+        &(POLICY.to_owned() + &budget("purse", "\"global\"", "1000000", "reject")),
+    );
+    spend_too_much(&upstream, &home).await;
+}
+
+/// A dollar a token.
+const DEAR: &str = "{ input = 1000000, output = 1000000 }";
+
+async fn spend_too_much(upstream: &Upstream, home: &Home) {
     let gateway = home.serve().await;
-    // At a dollar a token, three answers of 2^32 tokens come to more than 2^63 nanodollars.
+    // Three answers of 2^32 tokens come to more than 2^63 nanodollars.
     let gate = Gate::closed();
     upstream.answer(Chat::new("much", 1 << 32, 1 << 32).gated(0, &gate));
+    let asked_before = upstream.counts().asked;
     let mut asked = JoinSet::new();
     for _ in 0..3 {
         let client = gateway.client();
         asked.spawn(async move { client.chat(&ask("small")).await });
     }
-    upstream.until("all three", |counts| counts.asked == 3).await;
+    upstream.until("all three", move |counts| counts.asked == asked_before + 3).await;
     gate.open();
     while let Some(reply) = asked.join_next().await {
         let reply = reply.expect("it was asked");
         assert_eq!(reply.status, 200, "{}", reply.text());
     }
-    assert_eq!(receipts(&home).await.len(), 3);
-    assert_eq!(server.sql("SELECT settled_nanos FROM windows").await, i64::MAX.to_string());
+    assert_eq!(receipts(home).await.len(), 3);
     let refused = gateway.client().chat(&ask("small")).await;
     assert_eq!(refused.error()["code"], "insufficient_quota", "{}", refused.text());
     let place = ["ledger", "report", "--config", "tollgate.toml", "--data-dir", "data"];
