@@ -58,10 +58,10 @@ pub struct Booking {
     transcript: Option<Box<Transcript>>,
     /// Where the time goes.
     pub watch: Stopwatch,
-    /// Prompt tokens, as expected before any tokenizer saw the prompt.
+    /// Prompt tokens of what is text, as expected before any tokenizer saw the prompt.
     expected_tokens: u64,
-    /// Whether all of the prompt is text, so that they can be compared with what the engine reports.
-    all_text: bool,
+    /// Pictures, recordings and files in the prompt, of whose tokens only the engine knows.
+    parts: u64,
     /// What is charged if the client goes away now.
     produced: Usage,
     /// Whether that was counted here.
@@ -119,14 +119,11 @@ impl Booking {
             transcript: None,
             watch: Stopwatch::new(call.began),
             expected_tokens: plan.prompt_tokens,
-            all_text: chat.images == 0,
-            produced: Usage {
-                prompt_tokens: app.token_ratios[serving].of(plan.prompt_tokens),
-                service_tier: chat.service_tier,
-                ..Usage::default()
-            },
+            parts: chat.images,
+            produced: Usage { service_tier: chat.service_tier, ..Usage::default() },
             estimated: true,
         };
+        booking.expect_prompt();
         let first = app.ledger.holds_first();
         if chat.stream || first {
             booking.write_hold().await.map_err(Fault::Ledger)?;
@@ -203,7 +200,14 @@ impl Booking {
         let model = &self.app.catalog.models()[place];
         self.receipt.model.clone_from(&model.name);
         self.receipt.engine.clone_from(&model.engine);
-        self.produced.prompt_tokens = self.app.token_ratios[place].of(self.expected_tokens);
+        self.expect_prompt();
+    }
+
+    /// What the prompt comes to on the model that serves unless its engine says: a part that is no text counts for what it is held for.
+    fn expect_prompt(&mut self) {
+        let parts = self.parts.saturating_mul(self.app.catalog.models()[self.serving].part_tokens);
+        let text = self.app.token_ratios[self.serving].of(self.expected_tokens);
+        self.produced.prompt_tokens = text.saturating_add(parts);
     }
 
     /// Nothing came of what was sent. Where it may have cost something, that is `estimate`, or for a model paid
@@ -266,6 +270,17 @@ impl Booking {
         self.close_unserved(ReceiptStatus::Error, notice.code);
     }
 
+    /// Ends a booking whose request a model has begun to answer, though the client gets none of it: what is known to have been used is
+    /// charged.
+    pub fn cut(mut self, notice: &Notice) {
+        self.receipt.http_status = notice.status.as_u16();
+        let outcome =
+            Outcome { status: ReceiptStatus::Error, usage: self.produced, estimated: self.estimated };
+        if let Some(end) = self.close(outcome) {
+            self.app.ledger.settle_detached(end);
+        }
+    }
+
     /// Ends the hold of a request that no model served, counts it and puts it on record.
     fn close_unserved(&mut self, status: ReceiptStatus, code: &'static str) {
         let Some(hold) = self.hold.take() else { return };
@@ -284,7 +299,7 @@ impl Booking {
     /// Completes the receipt, ends the hold, counts. `None` if that was done before.
     fn close(&mut self, outcome: Outcome) -> Option<End> {
         let hold = self.hold.take()?;
-        if self.all_text && !outcome.estimated {
+        if self.parts == 0 && !outcome.estimated {
             self.app.token_ratios[self.serving].learn(self.expected_tokens, outcome.usage.prompt_tokens);
         }
         let priced = self.price(outcome.usage);

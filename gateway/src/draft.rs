@@ -72,6 +72,7 @@ fn asked(app: &App, ask: &Ask, chat: &Chat<'_>, plan: &Plan<'_>) -> Asked {
         model: chat.model.clone().into_owned(),
         prompt_tokens: plan.prompt_tokens,
         prompt_tokens_upper: plan.prompt_tokens_upper,
+        parts: chat.images,
         max_tokens: chat.max_tokens.unwrap_or(app.limits.default_max_tokens),
         choices: chat.choices,
         turns: chat.user_turns,

@@ -114,6 +114,7 @@ impl Tenant {
         let failed = leased.as_ref().err().map(ToString::to_string);
         for given in self.told(leased).unwrap_or_default() {
             self.budgets.grant(&given.account, given.granted, given.elsewhere, now_ms());
+            self.budgets.entitle(&given.account, given.entitled);
         }
         for done in waiting {
             let answer = failed.clone().map_or(Ok(()), |reason| Err(LedgerError::Stalled { reason }));
@@ -142,6 +143,7 @@ impl Tenant {
         self.lessor.give_back(&quiet)?;
         for given in self.lessor.see(&self.budgets.shared_windows())? {
             self.budgets.grant(&given.account, tollgate_policies::Usd::ZERO, given.elsewhere, now_ms());
+            self.budgets.entitle(&given.account, given.entitled);
             let forgotten =
                 quiet.iter().find(|quiet| quiet.account == given.account && quiet.settled == given.booked);
             if let Some(quiet) = forgotten {

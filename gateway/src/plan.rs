@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tollgate_policies::{Facts, Usd};
 use tollgate_router::{
-    Decision, Needs, Score, Task, decide, prompt_tokens, prompt_tokens_upper, text_tokens,
+    Decision, Needs, RefusalKind, Score, Task, decide, prompt_tokens, prompt_tokens_upper, text_tokens,
 };
 
 use crate::app::App;
@@ -17,10 +17,6 @@ use crate::request::Ask;
 use crate::stick::Bond;
 use crate::wire::error::Fault;
 use crate::wire::openai::Chat;
-
-/// Held for each part of a prompt that is not text. A picture's tokens depend on its size, which may lie elsewhere, and on the model: most
-/// count no more than this. What a long recording or file comes to beyond is charged in full all the same.
-const PART_TOKENS: u64 = 4_096;
 
 /// Everything a decision is made from.
 #[derive(Debug)]
@@ -34,7 +30,7 @@ pub struct Plan<'a> {
     pub score: Score,
     /// Prompt tokens, as expected.
     pub prompt_tokens: u64,
-    /// Prompt tokens, at most.
+    /// Prompt tokens, at most, of what is text.
     pub prompt_tokens_upper: u64,
     /// What the request belongs to, if the policy keeps decisions.
     bond: Option<Bond>,
@@ -94,6 +90,7 @@ impl<'a> Plan<'a> {
         let needs = Needs {
             prompt_tokens: self.prompt_tokens,
             prompt_tokens_upper: self.prompt_tokens_upper,
+            parts: self.chat.images,
             max_tokens: Some(self.chat.max_tokens.unwrap_or(self.app.limits.default_max_tokens)),
             tools: self.chat.tools,
             images: self.chat.images > 0,
@@ -106,6 +103,7 @@ impl<'a> Plan<'a> {
             pinned: self.ask.pinned.as_deref(),
             affordable: affordable.map(share),
             service_tier: self.chat.service_tier,
+            routing: self.chat.routing,
         };
         let live = self.app.live();
         let learn = self.ask.policy.learn.as_ref();
@@ -122,6 +120,9 @@ impl<'a> Plan<'a> {
                 {
                     *why = format!("engine {} {trouble}", upstream.name());
                 }
+            }
+            if let (RefusalKind::Routing, Some(field)) = (none.kind, self.chat.routing) {
+                return routed(field);
             }
             // Of a model asked for by name only its own trouble is news.
             if let Some(pinned) = &self.ask.pinned {
@@ -209,15 +210,23 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Tokens of a conversation's prompt, as expected and at most.
+/// No engine may be left to choose what is paid for.
+fn routed(field: &str) -> Fault {
+    let message = format!(
+        "`{field}` may change the model, provider or price that money is held for: leave it out (`model` and policies choose here), \
+         or have the operator set `allow_routing_fields = true` for the engine"
+    );
+    Fault::invalid(field, "unsupported_parameter", message)
+}
+
+/// Tokens of a conversation's text as a prompt, as expected and at most.
 #[must_use]
 pub fn counted_tokens(chat: &Chat<'_>) -> (u64, u64) {
     let texts: usize = chat.turns.iter().map(|turn| turn.text.len()).sum();
     // What is not text (tool definitions, schemas) is dense JSON: about three bytes a token.
     let extras = chat.prompt_bytes.saturating_sub(texts) as u64 / 3;
     let expected = prompt_tokens(chat.turns.iter().map(|turn| turn.text.as_ref())) + extras;
-    let text = prompt_tokens_upper(chat.prompt_bytes as u64, chat.turns.len() as u64);
-    (expected, text.saturating_add(chat.images.saturating_mul(PART_TOKENS)))
+    (expected, prompt_tokens_upper(chat.prompt_bytes as u64, chat.turns.len() as u64))
 }
 
 /// Tokens that become vectors, as expected and at most: a byte is a token at worst, and two stand around each text.

@@ -60,6 +60,7 @@ struct Rates {
     output: Option<PerToken>,
     cached_input: Option<PerToken>,
     cache_write: Option<PerToken>,
+    cache_write_1h: Option<PerToken>,
     reasoning: Option<PerToken>,
 }
 
@@ -135,20 +136,24 @@ impl Import {
 
 impl Rates {
     fn read(fields: &Fields<'_>, suffix: &str) -> Result<Rates, &'static str> {
-        let rate = |key: &str| match fields.get(format!("{key}{suffix}").as_str()) {
+        let rate = |key: &str| {
+            match fields.get(format!("{key}{suffix}").as_str()) {
             None => Ok(None),
             Some(raw) if raw.get() == "null" => Ok(None),
             Some(raw) => scaled(raw.get(), 12)
                 .and_then(|picos| u64::try_from(picos).ok())
                 .map(PerToken::from_picos)
+                .filter(|rate| *rate <= PerToken::MOST)
                 .map(Some)
-                .ok_or("a price that is not a number, negative, or finer than a picodollar"),
+                .ok_or("a price that is not a number, negative, finer than a picodollar, or above a dollar a token"),
+        }
         };
         Ok(Rates {
             input: rate("input_cost_per_token")?,
             output: rate("output_cost_per_token")?,
             cached_input: rate("cache_read_input_token_cost")?,
             cache_write: rate("cache_creation_input_token_cost")?,
+            cache_write_1h: rate("cache_creation_input_token_cost_above_1hr")?,
             reasoning: rate("output_cost_per_reasoning_token")?,
         })
     }
@@ -159,6 +164,7 @@ impl Rates {
             ("output", self.output),
             ("cached_input", self.cached_input),
             ("cache_write", self.cache_write),
+            ("cache_write_1h", self.cache_write_1h),
             ("reasoning", self.reasoning),
         ];
         named.into_iter().filter_map(|(name, rate)| Some(format!("{name} = {}\n", rate?))).collect()
@@ -307,6 +313,7 @@ mod tests {
         output = 15.00
         cached_input = 0.30
         cache_write = 3.75
+        cache_write_1h = 6.00
 
         [price."gemini"]
         input = 1.25

@@ -186,7 +186,14 @@ impl Relay {
 
     /// The engine's body has ended: well if the answer had, else not.
     fn end(&mut self) {
-        if self.meter.done || self.meter.finished {
+        if self.frames.is_torn() {
+            // Some leave out the empty line after the last frame, which may hold the usage or an error.
+            self.pass(b"\n\n");
+        }
+        if !matches!(self.phase, Phase::Passing(_)) {
+            return;
+        }
+        if self.meter.is_whole() {
             self.settle(ReceiptStatus::Ok, None);
         } else {
             tracing::warn!(engine = self.engine, "the engine's answer ended in the middle");

@@ -10,11 +10,12 @@ mod side;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tollgate_policies::{Budgets, Facts, Policy, Refusal, Shape, Spender, Usage, Usd};
+use tollgate_policies::{Budgets, Facts, Policy, Refusal, Shape, Spender, Usage, Usd, run_subject};
 use tollgate_router::{
     Catalog, DOMAINS, Decision, Live, Needs, NoCandidate, OutputTokens, QualityTable, Score, decide,
 };
 
+use crate::keys::KeyRecord;
 use crate::ledger::{Asked, Receipt, Speed};
 use crate::reserve::afford;
 
@@ -32,8 +33,8 @@ pub struct World {
     pub tolerance: Arc<QualityTable>,
     /// How fast the models have been.
     pub speeds: Vec<Speed>,
-    /// Names of keys by their ids.
-    pub keys: HashMap<String, String>,
+    /// Keys by their ids.
+    pub keys: HashMap<String, KeyRecord>,
     /// How a day's requests are spread.
     pub daily: Shape,
 }
@@ -85,9 +86,10 @@ impl<'w> Replay<'w> {
             self.paced_ms = now_ms;
             self.budgets.pace(&self.world.daily, now_ms);
         }
-        let who = self.world.spender(receipt);
+        let run = self.world.run_subject(receipt);
+        let who = Spender { run: run.as_deref(), ..self.world.spender(receipt) };
         let score = self.world.score(receipt, asked);
-        let again = |left: Option<Usd>| self.decide(receipt, asked, &score, left);
+        let again = |left: Option<Usd>| self.decide(receipt, asked, &score, (&who, left));
         let choices = i64::try_from(asked.choices).unwrap_or(i64::MAX).max(1);
         let times = |cost: Usd| Usd::from_nanos(cost.nanos().saturating_mul(choices));
         let share = |left: Usd| Usd::from_nanos(left.nanos() / choices);
@@ -139,13 +141,14 @@ impl<'w> Replay<'w> {
         receipt: &Receipt,
         asked: &Asked,
         score: &Score,
-        affordable: Option<Usd>,
+        (who, affordable): (&Spender<'_>, Option<Usd>),
     ) -> Result<Decision, NoCandidate> {
         let pinned =
             Some(asked.model.as_str()).filter(|model| *model != "auto" && !model.starts_with("auto:"));
         let needs = Needs {
             prompt_tokens: asked.prompt_tokens,
             prompt_tokens_upper: asked.prompt_tokens_upper,
+            parts: asked.parts,
             max_tokens: Some(asked.max_tokens),
             tools: asked.tools,
             images: asked.images,
@@ -158,8 +161,9 @@ impl<'w> Replay<'w> {
             pinned,
             affordable,
             service_tier: asked.service_tier,
+            // It was let through then.
+            routing: None,
         };
-        let who = self.world.spender(receipt);
         let quality = asked.quality.unwrap_or(self.policy.objective.quality);
         let facts = Facts {
             tools: asked.tools,
@@ -169,13 +173,13 @@ impl<'w> Replay<'w> {
             model: &asked.model,
             key: who.key.unwrap_or_default(),
             team: who.team.unwrap_or_default(),
-            run: who.run.unwrap_or_default(),
+            run: receipt.run.as_deref().unwrap_or_default(),
             turns: asked.turns,
             deadline_ms: asked.deadline_ms.unwrap_or(0),
             ..score.facts(asked.prompt_tokens, &receipt.tags, quality)
         };
         let paces = self.policy.objective.pace;
-        let price = if paces { self.budgets.price_of_money(&who, receipt.at_ms) } else { 0.0 };
+        let price = if paces { self.budgets.price_of_money(who, receipt.at_ms) } else { 0.0 };
         decide(self.policy, &self.world.catalog, &self.live, score, &facts, &needs, price)
     }
 
@@ -219,12 +223,23 @@ impl World {
 
     fn spender<'a>(&'a self, receipt: &'a Receipt) -> Spender<'a> {
         Spender {
-            key: receipt.key.as_ref().and_then(|id| self.keys.get(id)).map(String::as_str),
+            key: self.key(receipt).map(|key| key.name.as_str()),
             team: receipt.team.as_deref(),
             tags: &receipt.tags,
-            run: receipt.run.as_deref(),
+            run: None,
             learning: None,
         }
+    }
+
+    fn key(&self, receipt: &Receipt) -> Option<&KeyRecord> {
+        self.keys.get(receipt.key.as_ref()?)
+    }
+
+    /// Whose run it was.
+    fn run_subject(&self, receipt: &Receipt) -> Option<String> {
+        let key = self.key(receipt);
+        let team = key.and_then(|key| key.team.as_deref());
+        receipt.run.as_ref().map(|run| run_subject(key.map(|key| key.name.as_str()), team, run))
     }
 
     fn score(&self, receipt: &Receipt, asked: &Asked) -> Score {

@@ -128,12 +128,14 @@ pub async fn reply(
         AnswerBody::Stream(body) => {
             if let Err(error) = booking.recorded().await {
                 let fault = Fault::Ledger(error);
-                booking.abandon(&fault.notice());
+                booking.cut(&fault.notice());
                 return Err(fault);
             }
             let figures = Figures::of(&booking);
             head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            let meter = Meter::new(&figures.model, head.route.chat.wants_usage, head.route.tells_logprobs());
+            let chat = head.route.chat;
+            let meter =
+                Meter::new(&figures.model, chat.choices, chat.wants_usage, head.route.tells_logprobs());
             let relay = Relay::new(body, meter, booking, (&answer.engine, answer.idle), (seat, shadow));
             Ok(head.finish(&figures, answer.content_type, Body::Relay(Box::new(relay))))
         }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tollgate_policies::{Policy, Spender, Usd};
+use tollgate_policies::{Policy, Spender, Usd, run_subject};
 
 use crate::app::App;
 use crate::call::Call;
@@ -37,6 +37,8 @@ pub struct Ask {
     pub team: Option<String>,
     /// Agent run, never empty.
     pub run: Option<String>,
+    /// The same as budgets count it: a run is of whoever began it.
+    pub run_subject: Option<String>,
     /// Tags, the key's own included.
     pub tags: BTreeMap<String, String>,
     /// Most the request may cost.
@@ -63,6 +65,10 @@ impl Ask {
         }
         let mut tags = tags(call.header(TAGS).unwrap_or_default())?;
         tags.extend(key.into_iter().flat_map(|key| key.tags.clone()));
+        let run = run(call)?;
+        // Not the team of a tag, which anybody may write.
+        let team = key.and_then(|key| key.team.as_deref());
+        let owned = |run: &String| run_subject(key.map(|key| key.name.as_str()), team, run);
         Ok(Ask {
             policy,
             pinned,
@@ -70,7 +76,8 @@ impl Ask {
             key_name: key.map(|key| key.name.clone()),
             allowed: key.and_then(|key| key.models.clone()),
             team: key.and_then(|key| key.team.clone()).or_else(|| tags.get("team").cloned()),
-            run: run(call)?,
+            run_subject: run.as_ref().map(owned),
+            run,
             max_cost: max_cost(call)?,
             quality: quality(call)?,
             explain: explain(call)?,
@@ -85,7 +92,7 @@ impl Ask {
             key: self.key_name.as_deref(),
             team: self.team.as_deref(),
             tags: &self.tags,
-            run: self.run.as_deref(),
+            run: self.run_subject.as_deref(),
             learning: None,
         }
     }

@@ -20,7 +20,7 @@ pub use hold::{AccountId, Hold};
 pub use lease::{Elsewhere, Quiet, Want};
 pub use pace::{KeptPace, Pace, Shape};
 pub use refusal::{Refusal, RefusalKind};
-pub use run::RunLeft;
+pub use run::{RunLeft, run_of, run_subject};
 pub use spec::{BudgetSpec, OnExhausted, Scope, Spender, Subject};
 pub use window::Window;
 

@@ -15,7 +15,8 @@ pub mod service_tier;
 
 pub use budget::{
     AccountId, AccountState, BudgetSpec, Budgets, Elsewhere, Hold, KeptPace, OnExhausted, Pace, Quiet,
-    Refusal, RefusalKind, Remaining, RunLeft, Scope, Shape, Spender, Subject, Want, Window,
+    Refusal, RefusalKind, Remaining, RunLeft, Scope, Shape, Spender, Subject, Want, Window, run_of,
+    run_subject,
 };
 pub use condition::{Condition, ConditionError, DOMAINS, FACTS, Fact, FactKind, Facts};
 pub use diagnostic::{Diagnostic, Diagnostics};

@@ -21,6 +21,9 @@ const MICROS_PER_HOUR: u128 = 3_600_000_000;
 pub struct PerToken(u64);
 
 impl PerToken {
+    /// More than any model has ever cost, by far: one dollar a token. A file that states more means another unit.
+    pub const MOST: PerToken = PerToken(1_000_000_000_000);
+
     /// A price from picodollars per token.
     pub const fn from_picos(picos: u64) -> PerToken {
         PerToken(picos)
@@ -64,6 +67,8 @@ pub struct Rates {
     pub cached_input: Option<PerToken>,
     /// Prompt tokens written to a cache.
     pub cache_write: Option<PerToken>,
+    /// Those written to stay for an hour.
+    pub cache_write_1h: Option<PerToken>,
     /// Completion tokens spent on reasoning.
     pub reasoning: Option<PerToken>,
 }
@@ -126,6 +131,9 @@ pub struct Usage {
     /// The part of `prompt_tokens` written to a cache, none of which is among `cached_tokens`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cache_write_tokens: u64,
+    /// The part of `cache_write_tokens` written to stay for an hour.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_write_1h_tokens: u64,
     /// The class of service, where somebody named one: the answer, else the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<ServiceTier>,
@@ -214,11 +222,14 @@ impl Rates {
         // An engine that reports parts larger than their whole pays no less for it.
         let cached = usage.cached_tokens.min(usage.prompt_tokens);
         let written = usage.cache_write_tokens.min(usage.prompt_tokens - cached);
+        let longer = usage.cache_write_1h_tokens.min(written);
+        let write = self.cache_write.unwrap_or(self.input);
         let reasoned = usage.reasoning_tokens.min(usage.completion_tokens);
         total(&[
             (usage.prompt_tokens - cached - written, self.input),
             (cached, self.cached_input.unwrap_or(self.input)),
-            (written, self.cache_write.unwrap_or(self.input)),
+            (written - longer, write),
+            (longer, self.cache_write_1h.unwrap_or(write)),
             (usage.completion_tokens - reasoned, self.output),
             (reasoned, self.reasoning.unwrap_or(self.output)),
         ])
@@ -229,7 +240,7 @@ impl Rates {
         let dearest = |one: PerToken, others: &[Option<PerToken>]| {
             others.iter().flatten().fold(one, |most, other| most.max(*other))
         };
-        let input = dearest(self.input, &[self.cached_input, self.cache_write]);
+        let input = dearest(self.input, &[self.cached_input, self.cache_write, self.cache_write_1h]);
         total(&[(prompt_tokens, input), (max_output_tokens, dearest(self.output, &[self.reasoning]))])
     }
 }

@@ -81,6 +81,7 @@ fn model(name: &str, ability: f64, picos: u64) -> Model {
         price: Price::Tokens(price),
         context: 1 << 20,
         can: Default::default(),
+        part_tokens: 4_096,
         regions: Vec::new(),
         ability: ability.into(),
     }

@@ -19,6 +19,8 @@ pub struct Capabilities {
     pub json: bool,
     /// Images in the prompt.
     pub images: bool,
+    /// Requests by which its engine may choose another model, provider or price.
+    pub routing: bool,
 }
 
 /// One entry of the catalogue.
@@ -36,6 +38,8 @@ pub struct Model {
     pub price: Price,
     /// Context window in tokens, prompt and answer together.
     pub context: u64,
+    /// Tokens that a picture, a recording or a file in the prompt is held for.
+    pub part_tokens: u64,
     /// What it can be asked for beside plain text.
     pub can: Capabilities,
     /// Where its engine runs.

@@ -17,8 +17,10 @@ pub const DEFAULT_MAX_OUTPUT: u64 = 4096;
 pub struct Needs<'a> {
     /// Prompt tokens, as expected.
     pub prompt_tokens: u64,
-    /// Prompt tokens, at most.
+    /// Prompt tokens, at most, of what is text.
     pub prompt_tokens_upper: u64,
+    /// Pictures, recordings and files in the prompt.
+    pub parts: u64,
     /// The caller's limit on the answer, in tokens.
     pub max_tokens: Option<u64>,
     /// Whether tools are offered.
@@ -37,6 +39,8 @@ pub struct Needs<'a> {
     pub quality: Option<f64>,
     /// The class of service the request names, if any.
     pub service_tier: Option<ServiceTier>,
+    /// A field of the request by which an engine may choose another model, provider or price, if it has one.
+    pub routing: Option<&'a str>,
     /// The models the key may use; `None` = all.
     pub allowed: Option<&'a [String]>,
     /// The catalogue name the request asks for, if it does not leave the choice to us.
@@ -60,6 +64,8 @@ pub enum RefusalKind {
     Rule,
     /// It lacks tools, JSON or images, or does not do what is asked at all.
     Capability,
+    /// The request has a field by which its engine may choose what is paid for, and that engine is not left to.
+    Routing,
     /// The prompt does not fit its context window.
     Context,
     /// It runs where the matching rule does not allow.

@@ -58,6 +58,10 @@ fn asked_for(model: &Model, needs: &Needs<'_>, rule: &Narrowing<'_>) -> Result<(
 }
 
 fn able(model: &Model, needs: &Needs<'_>) -> Result<(), Objection> {
+    if let Some(field) = needs.routing.filter(|_| !model.can.routing) {
+        let text = format!("`{field}` may change the model, provider or price that money is held for");
+        return objection(RefusalKind::Routing, text);
+    }
     match (needs.embeddings, model.can.embeddings) {
         (Some(_), true) => return Ok(()),
         (Some(_), false) => {

@@ -36,4 +36,4 @@ pub use error::RouterError;
 pub use learn::{Evidence, Learner, Outcome, Trial};
 pub use quality::QualityTable;
 pub use task::{Role, Task, Turn};
-pub use tokens::{prompt_tokens, prompt_tokens_upper, text_tokens};
+pub use tokens::{PART_TOKENS, prompt_tokens, prompt_tokens_upper, text_tokens};

@@ -158,6 +158,7 @@ pub(crate) fn expected_cost(model: &Model, needs: &Needs<'_>, pace: &Pace, outpu
         reasoning_tokens: 0,
         engine_us: pace.engine_us(output_tokens),
         cache_write_tokens: 0,
+        cache_write_1h_tokens: 0,
         service_tier: needs.service_tier,
     })
 }
@@ -172,9 +173,10 @@ pub(crate) fn worst_cost(
 ) -> Usd {
     /// A loaded engine may run this much slower than last measured.
     const SLOWDOWN: u64 = 4;
-    let pace = Pace::of(live, needs.prompt_tokens_upper, length);
+    let prompt = needs.prompt_tokens_upper.saturating_add(needs.parts.saturating_mul(model.part_tokens));
+    let pace = Pace::of(live, prompt, length);
     let engine_us = pace.engine_us(cap).saturating_mul(SLOWDOWN);
-    model.price.worst_case(needs.prompt_tokens_upper, cap, engine_us, needs.service_tier)
+    model.price.worst_case(prompt, cap, engine_us, needs.service_tier)
 }
 
 /// The p(good) that is good enough: the baseline's, less the gap tolerated. The gap was measured against the large reference model, so

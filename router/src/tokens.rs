@@ -6,13 +6,16 @@
 
 /// Tokens a chat template may add around one message: role marks, separators, newlines.
 pub const TEMPLATE_TOKENS_PER_MESSAGE: u64 = 16;
+/// Tokens that a part of a prompt which is no text is held for where a model says nothing else. A picture's depend on its size, which may
+/// lie elsewhere, and on the model: most count no more than this.
+pub const PART_TOKENS: u64 = 4_096;
 /// Tokens a chat template may add once: start of text, default system prompt, the answer's opening.
 pub const TEMPLATE_TOKENS: u64 = 64;
 
 /// At most this many prompt tokens: one per byte, and the template's own.
 ///
 /// `bytes` counts everything that reaches the prompt as UTF-8: message texts, names, and the JSON of
-/// tools and tool calls. Images are not text and are not covered.
+/// tools and tool calls. Pictures are not text and are not covered: see [`PART_TOKENS`].
 pub fn prompt_tokens_upper(bytes: u64, messages: u64) -> u64 {
     bytes.saturating_add(messages.saturating_mul(TEMPLATE_TOKENS_PER_MESSAGE)).saturating_add(TEMPLATE_TOKENS)
 }

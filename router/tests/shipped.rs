@@ -47,6 +47,7 @@ fn model(name: &str, ability: f64, price: u64) -> Model {
         price: Price::Tokens(price),
         context: 8192,
         can: Default::default(),
+        part_tokens: 4_096,
         regions: vec!["local".into()],
         ability: ability.into(),
     }

@@ -50,6 +50,18 @@ async fn pictures_are_held_for_before_they_are_sent() {
     assert!(money("cost") <= money("held") && money("cost") > Some(0.0), "{receipt}");
     // Two pictures may cost more than is left.
     assert_spent(&gateway.client().chat(&look(2)).await);
+    // The same of a model whose pictures are known to be small; of which the engine says nothing they are charged as held.
+    let small = seeing.replace("context = 8192", "context = 8192\npart_tokens = 500");
+    let home = Home::new(&small);
+    home.write("policies/default.toml", &purse("0.0025", "reject"));
+    let gateway = home.serve().await;
+    eyes.answer(Chat::new("a cat", 0, 0).without_usage());
+    let reply = gateway.client().chat(&look(2)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let receipt = crate::stage::receipts(&home).await.pop().expect("one receipt");
+    let prompt = receipt["usage"]["prompt_tokens"].as_u64().unwrap_or_default();
+    assert!((1_000..1_100).contains(&prompt) && receipt["usage_estimated"] == true, "{receipt}");
+    assert_eq!(receipt["asked"]["parts"], 2, "{receipt}");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Money, exact to the nanodollar, against values worked out by hand.
 
 use serde_json::Value;
-use tollgate_tests::upstream::{Chat, Tokens};
+use tollgate_tests::upstream::{Chat, Script, Tokens};
 
 use crate::stage::{POLICY, Stage, ask, ask_stream};
 
@@ -165,8 +165,19 @@ async fn a_class_of_service_costs_what_was_given() {
     }
     let held = stage.receipts().await;
     assert!(held.iter().all(|receipt| number(&receipt["held"]) >= number(&receipt["cost"])));
+    let mut body = ask("auto");
+    // A fallback is asked, and charged, for the same class.
+    stage.small.push(Script::status(500));
+    stage.large.answer(Chat::new("ok", 1000, 100));
+    body["service_tier"] = "flex".into();
+    let any = stage.client().with("x-tollgate-tags", "tier=any");
+    let reply = any.chat(&body).await;
+    assert_eq!(reply.header("x-tollgate-model"), "large", "{}", reply.text());
+    assert_eq!(stage.large.last().json()["service_tier"], "flex");
+    let receipt = stage.receipts().await.pop().expect("a receipt");
+    assert_eq!(receipt["usage"]["service_tier"], "flex", "{receipt}");
     // What has no price is not sent.
-    let mut body = ask("small");
+    body["model"] = "small".into();
     body["service_tier"] = "batch".into();
     let refused = stage.client().chat(&body).await;
     assert_eq!(refused.status, 400, "{}", refused.text());

@@ -1,10 +1,11 @@
 //! Bad input: each a clear error in OpenAI's form that names what is wrong, and never a word to an upstream.
 
 use serde_json::{Value, json};
-use tollgate_tests::client::{CHAT, Client};
+use tollgate_tests::client::{CHAT, Client, Reply};
+use tollgate_tests::home::Home;
 
 use crate::keys::refused;
-use crate::stage::{Stage, ask};
+use crate::stage::{POLICY, SMALL_PRICE, Stage, ask, config};
 
 /// A body, the field its error must name, and a word its message must hold.
 fn wrong_bodies() -> Vec<(String, Value, &'static str)> {
@@ -34,6 +35,49 @@ fn wrong_bodies() -> Vec<(String, Value, &'static str)> {
         (with("stream", json!("yes")), "stream".into(), "stream"),
         (with("n", json!(0)), "n".into(), "n"),
     ]
+}
+
+fn not_taken(reply: &Reply) -> Value {
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    assert_eq!(reply.error()["code"], "unsupported_parameter");
+    reply.error()
+}
+
+/// Money is held for one model's price: who could answer with another has to be allowed to.
+#[tokio::test]
+async fn fields_by_which_an_upstream_chooses_reach_only_those_that_may() {
+    let stage = Stage::new().await;
+    let with = |model: &str, field: &str, value: Value| {
+        let mut body = ask(model);
+        body[field] = value;
+        body
+    };
+    for (field, value) in
+        [("models", json!(["a", "b"])), ("provider", json!({"sort": "price"})), ("route", json!("fallback"))]
+    {
+        for model in ["auto", "small"] {
+            let error = not_taken(&stage.client().chat(&with(model, field, value.clone())).await);
+            assert_eq!(error["param"], field, "{error}");
+            assert!(
+                error["message"].as_str().unwrap_or_default().contains("allow_routing_fields"),
+                "{error}"
+            );
+        }
+    }
+    assert_eq!(stage.small.counts().asked + stage.large.counts().asked, 0);
+    assert_eq!(stage.client().chat(&with("small", "models", Value::Null)).await.status, 200);
+    let config = config(&stage.small.base_url(), &stage.large.base_url(), SMALL_PRICE, "");
+    let home = Home::new(
+        &config.replace("name = \"large-engine\"", "name = \"large-engine\"\nallow_routing_fields = true"),
+    );
+    home.write("policies/default.toml", POLICY);
+    let gateway = home.serve().await;
+    let any = gateway.client().with("x-tollgate-tags", "tier=any");
+    let reply = any.chat(&with("auto", "models", json!(["a"]))).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.header("x-tollgate-model"), "large");
+    assert_eq!(any.chat(&ask("auto")).await.header("x-tollgate-model"), "small", "which is cheaper");
+    not_taken(&any.chat(&with("small", "models", json!(["a"]))).await);
 }
 
 #[tokio::test]

@@ -136,6 +136,37 @@ async fn a_share_is_asked_twice_on_a_budget_of_its_own() {
     verified(&stage.home).await;
 }
 
+/// Asked for, asked of the baseline the second time, and what that costs: 11 tokens in and 7 out.
+#[tokio::test]
+async fn a_second_answer_is_of_the_class_asked_for_unless_it_hurries() {
+    for (asked, second, cost) in [("flex", "flex", "0.0000625"), ("priority", "default", "0.000125")] {
+        let (small, large) = (
+            Upstream::start(Chat::new("Paris", 11, 7)).await,
+            Upstream::start(Chat::new("Paris", 11, 7)).await,
+        );
+        let tiers = "{ input = 5.0, output = 10.0, service_tiers = { flex = { input = 2.5, output = 5 }, priority = { input = 9, output = 18 } } }";
+        let config = config(&small.base_url(), &large.base_url(), SMALL_PRICE, "");
+        let home = Home::new(&config.replace("{ input = 5.0, output = 10.0 }", tiers));
+        home.write("policies/default.toml", &policy("share = 0.5\nlimit_usd = 1.0"));
+        let gateway = home.serve().await;
+        let mut body = ask("auto");
+        (body["service_tier"], body["store"]) = (asked.into(), true.into());
+        let told =
+            |metrics: &Exposition| metrics.sum("tollgate_shadow_requests_total", &[("result", "same")]);
+        tollgate_tests::within("a second answer", async {
+            while told(&gateway.metrics().await) < 1.0 {
+                assert_eq!(gateway.client().chat(&body).await.status, 200);
+            }
+        })
+        .await;
+        let sent = large.last().json();
+        assert_eq!((&sent["service_tier"], &sent["store"]), (&second.into(), &Value::Null), "{sent}");
+        let receipts = crate::stage::receipts(&home).await;
+        let shadow = receipts.iter().find(|receipt| receipt["route"] == "shadow").expect("it is on record");
+        assert_eq!(shadow["cost"], cost, "{shadow}");
+    }
+}
+
 #[tokio::test]
 async fn asking_twice_ends_with_its_budget() {
     // Enough for one call that costs 0.000125 and may cost up to about 0.0004.

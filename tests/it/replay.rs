@@ -52,6 +52,30 @@ async fn another_policy_moves_what_is_not_asked_for_by_name() {
 }
 
 #[tokio::test]
+async fn limits_that_nothing_can_be_held_against_are_broken() {
+    let stage = recorded().await;
+    let penniless = POLICY.to_owned()
+        + "[[budget]]\nname = \"none\"\nscope = \"global\"\nlimit_usd = 0.000001\nwindow = \"1d\"\non_exhausted = \"reject\"\n";
+    stage.home.write("penniless.toml", &penniless);
+    for (limit, times) in [
+        (["--min-quality", "0.5"], ["--until", "2020-01-01"]),
+        (["--max-cost-usd", "1"], ["--until", "2020-01-01"]),
+        (["--max-refused", "0"], ["--until", "2020-01-01"]),
+        (["--max-p95-ms", "60000"], ["--until", "2020-01-01"]),
+        (["--max-p95-ms", "60000"], ["--since", "2020-01-01"]),
+    ] {
+        let args = [&["policy", "replay", "penniless.toml"], &limit[..], &times, &PLACE].concat();
+        let ran = stage.home.run(&args).await;
+        assert!(ran.code == Some(1) && ran.stdout.contains("LIMIT  "), "{limit:?}: {ran:?}");
+    }
+    let nothing = ["policy", "replay", "penniless.toml", "--until", "2020-01-01"];
+    let told = stage.home.run(&[&nothing[..], &PLACE].concat()).await.success();
+    assert!(told.contains("no receipts"), "without a limit it is no failure: {told}");
+    let odd = ["policy", "replay", "penniless.toml", "--min-quality", "nan"];
+    assert_eq!(stage.home.run(&[&odd[..], &PLACE].concat()).await.code, Some(2));
+}
+
+#[tokio::test]
 async fn limits_decide_the_exit_code() {
     let stage = recorded().await;
     let tight = POLICY.to_owned()

@@ -19,7 +19,7 @@ use crate::stage::{POLICY, SMALL_PRICE, ask, ask_stream, budget, config, receipt
 /// 11 prompt tokens at 0.50 and 7 of the answer at 1.00 USD per million.
 const COST: f64 = 0.000_012_5;
 
-fn home(upstream: &Upstream, server: SocketAddr, policy: &str) -> Home {
+pub(crate) fn home(upstream: &Upstream, server: SocketAddr, policy: &str) -> Home {
     let ledger =
         format!("[ledger]\nurl = \"postgres://tollgate@{server}/postgres\"\n[content]\nkeep = \"all\"\n");
     let home = Home::new(&(config(&upstream.base_url(), &upstream.base_url(), SMALL_PRICE, "") + &ledger));
@@ -27,12 +27,12 @@ fn home(upstream: &Upstream, server: SocketAddr, policy: &str) -> Home {
     home
 }
 
-async fn upstream() -> Upstream {
+pub(crate) async fn upstream() -> Upstream {
     Upstream::start(Chat::new("the small answer", 11, 7).delayed(Duration::from_millis(2))).await
 }
 
 /// Settled and leased money of a budget, from the server itself.
-async fn taken(server: &Postgres, budget: &str) -> (f64, f64) {
+pub(crate) async fn taken(server: &Postgres, budget: &str) -> (f64, f64) {
     let row = server.sql(&format!(
         "SELECT coalesce(sum(settled_nanos), 0), coalesce(sum(leased_nanos), 0) FROM windows WHERE budget = '{budget}'"
     )).await;

@@ -119,6 +119,50 @@ async fn an_upstream_that_dies_mid_stream_ends_in_an_error_event() {
     }
 }
 
+/// Streams that end without a terminator, how many choices were asked for, and how they are booked.
+#[tokio::test]
+async fn a_stream_is_whole_when_all_of_its_choices_are() {
+    let end = |index: u32| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":{index},\"delta\":{{\"content\":\"a\"}},\"finish_reason\":\"stop\"}}]}}\n\n"
+        )
+    };
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":4}}";
+    for (choices, body, status) in [
+        (2, end(0), "error"),
+        (2, [end(1), end(0)].concat(), "ok"),
+        (1, end(0), "ok"),
+        // No empty line after the last frame.
+        (1, [&end(0), usage].concat(), "ok"),
+        (1, [&end(0), usage, "\n\ndata: [DONE]"].concat(), "ok"),
+        (1, [&end(0), "data: {\"choices\":[{\"del"].concat(), "error"),
+        // No stream at all: nothing of it is anybody's business.
+        (1, "{\"detail\":\"secret path\"}".to_owned(), "error"),
+        (1, [&end(0), "data: {\"id\":\"x\",\"error\":{\"code\":502},\"choices\":[]}"].concat(), "error"),
+        (1, [&end(0), "data: {\"id\":\"x\",\"error\":{\"code\":502}}\n\ndata: [DONE]\n\n"].concat(), "error"),
+    ] {
+        let stage = Stage::new().await;
+        stage.small.push(Script::Raw { content_type: "text/event-stream", body: body.clone() });
+        let mut ask = ask_stream("small");
+        ask["n"] = choices.into();
+        let transcript = stage.client().stream(&ask).await.finish().await;
+        assert!(transcript.done() && transcript.ended, "{body}");
+        assert!(!String::from_utf8_lossy(&transcript.raw).contains("secret"), "{body}");
+        let told =
+            transcript.events.iter().any(|event| !event.is_done() && event.json()["error"].is_object());
+        assert_eq!(told, status == "error", "{body}: {:?}", transcript.events);
+        let receipt = stage.receipts().await.pop().expect("one receipt");
+        assert_eq!(receipt["status"], status, "{body}: {receipt}");
+        if body.contains("usage") {
+            assert_eq!(
+                (&receipt["usage"]["completion_tokens"], &receipt["usage_estimated"]),
+                (&4.into(), &false.into())
+            );
+            assert!(!transcript.usage()["cost_usd"].is_null(), "{body}");
+        }
+    }
+}
+
 /// Chunks as some servers send them, and the completion tokens that are charged.
 #[tokio::test]
 async fn a_usage_that_came_before_the_text_is_not_the_whole_bill() {

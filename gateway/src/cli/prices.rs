@@ -116,6 +116,7 @@ const EXAMPLE: Usage = Usage {
     reasoning_tokens: 0,
     engine_us: 10_000_000,
     cache_write_tokens: 0,
+    cache_write_1h_tokens: 0,
     service_tier: None,
 };
 
@@ -126,9 +127,12 @@ fn told(price: &Price) -> String {
     };
     let rates = &price.rates;
     let mut told = format!("{} in, {} out a million", rates.input, rates.output);
-    for (what, rate) in
-        [("cached", rates.cached_input), ("cache write", rates.cache_write), ("reasoning", rates.reasoning)]
-    {
+    for (what, rate) in [
+        ("cached", rates.cached_input),
+        ("cache write", rates.cache_write),
+        ("cache write for an hour", rates.cache_write_1h),
+        ("reasoning", rates.reasoning),
+    ] {
         if let Some(rate) = rate {
             told.push_str(&format!(", {rate} {what}"));
         }

@@ -54,13 +54,13 @@ struct How {
     #[arg(long, value_name = "USD")]
     max_cost_usd: Option<Usd>,
     /// Exit 1 if fewer good answers are expected, as a share of those compared with.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = bound)]
     min_quality: Option<f64>,
     /// Exit 1 if more requests would be refused.
     #[arg(long, value_name = "COUNT")]
     max_refused: Option<u64>,
     /// Exit 1 if 95 % of the answers would take longer than this, milliseconds.
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = bound)]
     max_p95_ms: Option<f64>,
     /// Print JSON.
     #[arg(long)]
@@ -122,7 +122,7 @@ impl How {
             catalog: catalog(&config.models, &policies.default.baseline),
             tolerance: scorer.tolerance(),
             speeds: reader.speeds(since, until)?,
-            keys: keys.into_iter().map(|(_, key)| (key.id, key.name)).collect(),
+            keys: keys.into_iter().map(|(_, key)| (key.id.clone(), key)).collect(),
             daily: Shape::of(reader.hours(since.unwrap_or(0), until.unwrap_or(u64::MAX))?),
         };
         Ok((config, world, reader))
@@ -141,7 +141,9 @@ impl How {
             match both(&receipt) {
                 Some((before, after)) => {
                     let name = |dimension: &Dimension| match (dimension, dimension.of(&receipt)) {
-                        (Dimension::Key, Some(id)) => Some(world.keys.get(&id).cloned().unwrap_or(id)),
+                        (Dimension::Key, Some(id)) => {
+                            Some(world.keys.get(&id).map_or(id, |key| key.name.clone()))
+                        }
                         (_, value) => value,
                     };
                     let group = self.by.iter().map(name).collect();
@@ -161,10 +163,25 @@ impl How {
         Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    /// The limits that the second side breaks.
+    /// The limits that the second side breaks. What nothing is known of keeps no limit.
     fn broken(&self, pair: &Pair) -> Vec<String> {
         let (after, quality) = (&pair.after, pair.quality());
+        let limited = self.max_cost_usd.is_some()
+            || self.min_quality.is_some()
+            || self.max_refused.is_some()
+            || self.max_p95_ms.is_some();
+        if limited && pair.requests() == 0 {
+            return vec!["there is no recorded traffic to hold it against".to_owned()];
+        }
         let mut broken = Vec::new();
+        if self.min_quality.is_some() && pair.before.good <= 0.0 {
+            broken.push(
+                "what quality it keeps is not known: nothing it is compared with answers well".to_owned(),
+            );
+        }
+        if self.max_p95_ms.is_some() && after.answered == 0 {
+            broken.push("how long its answers take is not known: there are none".to_owned());
+        }
         if let Some(most) = self.max_cost_usd.filter(|most| after.cost_usd > *most) {
             broken.push(format!("it costs {} USD, more than {most}", after.cost_usd));
         }
@@ -181,9 +198,10 @@ impl How {
     }
 
     fn print(&self, pair: &Pair, broken: &[String]) -> Result<(), CliError> {
-        let requests = pair.before.answered + pair.before.refused;
+        let requests = pair.requests();
         if requests == 0 {
-            return output::line("There are no receipts in that time that say what was asked.");
+            output::line("There are no receipts in that time that say what was asked.")?;
+            return print_broken(broken);
         }
         let (before, after) = (&pair.before, &pair.after);
         let of = |good: f64| format!("{:.4}", good / requests as f64);
@@ -216,10 +234,7 @@ impl How {
                 pair.skipped
             ))?;
         }
-        for limit in broken {
-            output::line(&format!("LIMIT  {limit}"))?;
-        }
-        Ok(())
+        print_broken(broken)
     }
 
     fn print_lines(&self, pair: &Pair) -> Result<(), CliError> {
@@ -243,6 +258,16 @@ impl How {
         });
         output::line(&output::table(&head, heads.len(), rows.collect()).to_string())
     }
+}
+
+fn print_broken(limits: &[String]) -> Result<(), CliError> {
+    limits.iter().try_for_each(|limit| output::line(&format!("LIMIT  {limit}")))
+}
+
+/// A number that something can be more or less than: nothing is by `nan`.
+fn bound(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "not a number of at least 0".to_owned())
 }
 
 /// A policy file, checked against the configuration's models.

@@ -107,12 +107,14 @@ fn decided(
     let needs = Needs {
         prompt_tokens,
         prompt_tokens_upper,
+        parts: chat.images,
         max_tokens: Some(chat.max_tokens.unwrap_or(config.server.default_max_tokens)),
         tools: chat.tools,
         images: chat.images > 0,
         json: chat.json,
         pinned,
         service_tier: chat.service_tier,
+        routing: chat.routing,
         ..Needs::default()
     };
     let live = vec![Live::default(); catalog.models().len()];

@@ -3,7 +3,7 @@
 use tollgate_engine::loading::Loading;
 use tollgate_engine::models::{KnownModel, known};
 use tollgate_policies::{PerToken, Price, TokenPrice};
-use tollgate_router::{Ability, Capabilities};
+use tollgate_router::{Ability, Capabilities, PART_TOKENS};
 
 use super::command::{Managed, SharedMemory};
 use super::engine::{EmbeddedEngine, Engine, EngineKind};
@@ -98,7 +98,8 @@ pub fn demo_models() -> Vec<ModelEntry> {
             PerToken::from_picos(demo.output),
         )),
         context: u64::from(CONTEXT),
-        can: Capabilities { tools: true, json: true, ..Capabilities::default() },
+        can: Capabilities { tools: true, json: true, routing: true, ..Capabilities::default() },
+        part_tokens: PART_TOKENS,
         regions: vec!["local".to_owned()],
         ability: Some(ability(demo)),
     };
@@ -123,6 +124,7 @@ fn of_demo(data_dir: std::path::PathBuf) -> Config {
             slot_save_mb: None,
             managed: Managed::default(),
         }),
+        routing: true,
     };
     Config {
         server: Server::default(),

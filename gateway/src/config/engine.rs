@@ -20,6 +20,8 @@ pub struct Engine {
     pub name: String,
     /// What it is.
     pub kind: EngineKind,
+    /// Whether requests may have fields by which it chooses another model, provider or price.
+    pub routing: bool,
 }
 
 /// What an engine is.
@@ -88,8 +90,9 @@ const KINDS: &[(&str, Word)] =
     &[("embedded", Word::Embedded), ("openai", Word::OpenAi), ("command", Word::Command)];
 
 /// Keys of any kind of engine.
-const KEYS: [&str; 26] = [
+const KEYS: [&str; 27] = [
     "adapters",
+    "allow_routing_fields",
     "api_key",
     "base_url",
     "cache_type_k",
@@ -144,9 +147,14 @@ pub(super) fn engines(root: &Table<'_>, base: &Path, ceiling: bool) -> Vec<Engin
                 None
             }
         };
+        // A worker of Tollgate's own knows no such fields.
+        let routing = match kind {
+            None | Some(EngineKind::Embedded(_)) => true,
+            Some(_) => table.opt_bool("allow_routing_fields").unwrap_or_default(),
+        };
         table.finish();
         if let (Some(name), Some(kind)) = (name, kind) {
-            engines.push(Engine { name, kind });
+            engines.push(Engine { name, kind, routing });
         }
     }
     engines
@@ -259,6 +267,24 @@ mod tests {
             (engine.managed.ready_timeout, engine.managed.memory_mb),
             (Duration::from_secs(5), Some(6000))
         );
+    }
+
+    #[test]
+    fn who_may_choose_is_said_or_has_no_choice() {
+        let routes = |text: &str| {
+            let engine = format!("[[engine]]\nname = \"e\"\n{text}\n");
+            let model = "[[model]]\nname = \"m\"\nengine = \"e\"\nprice = { input = 1, output = 1 }\n";
+            let read = document("t.toml", &(engine + model), Path::new(""));
+            read.map(|raw| raw.models[0].can.routing).map_err(|problems| problems.to_string())
+        };
+        let openai = "kind = \"openai\"\nbase_url = \"http://127.0.0.1:1/v1\"";
+        assert_eq!(routes(openai), Ok(false));
+        assert_eq!(routes(&format!("{openai}\nallow_routing_fields = true")), Ok(true));
+        assert_eq!(routes("kind = \"command\"\ncommand = [\"x\", \"{port}\"]"), Ok(false));
+        assert_eq!(routes("kind = \"embedded\"\nmodel = \"m.gguf\""), Ok(true), "it knows no such fields");
+        let said =
+            routes("kind = \"embedded\"\nmodel = \"m.gguf\"\nallow_routing_fields = true").unwrap_err();
+        assert!(said.contains("allow_routing_fields"), "{said}");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use tollgate_policies::diagnostic::{nearest, suggest};
 use tollgate_policies::document::Kind;
 use tollgate_policies::{Price, Table};
 use tollgate_router::{
-    Ability, Capabilities, Catalog, DOMAINS, Model, ability_by_mmlu_pro, known_abilities, known_ability,
-    mmlu_pro_range,
+    Ability, Capabilities, Catalog, DOMAINS, Model, PART_TOKENS, ability_by_mmlu_pro, known_abilities,
+    known_ability, mmlu_pro_range,
 };
 
 use super::adapters;
@@ -32,6 +32,8 @@ pub struct ModelEntry {
     pub price: Price,
     /// Context window in tokens.
     pub context: u64,
+    /// Tokens that a picture, a recording or a file in the prompt is held for.
+    pub part_tokens: u64,
     /// What it can be asked for beside plain text.
     pub can: Capabilities,
     /// Where its engine runs.
@@ -50,6 +52,7 @@ pub fn catalog(entries: &[ModelEntry], baseline: &str) -> Catalog {
         bits: entry.bits,
         price: entry.price.clone(),
         context: entry.context,
+        part_tokens: entry.part_tokens,
         can: entry.can,
         regions: entry.regions.clone(),
         ability: entry.ability.unwrap_or(Ability::from(if entry.name == baseline { 1.0 } else { 0.0 })),
@@ -88,7 +91,10 @@ fn entry(
     let upstream_model = adapters::upstream_model(table, sound);
     let bits = table.opt_integer("bits", 1..=32).and_then(|bits| u32::try_from(bits).ok());
     let context = table.opt_integer("context", 64..=16_777_216).and_then(|tokens| u64::try_from(tokens).ok());
-    let can = capabilities(table);
+    let part_tokens =
+        table.opt_integer("part_tokens", 1..=16_777_216).and_then(|tokens| u64::try_from(tokens).ok());
+    let mut can = capabilities(table);
+    can.routing = sound.is_some_and(|engine| engine.routing);
     let regions = table.opt_strings("regions").unwrap_or_default();
     let ability = ability(table);
     let listed = price::of_model(table, prices);
@@ -101,6 +107,7 @@ fn entry(
         bits,
         price,
         context: context.or(known).unwrap_or(4096),
+        part_tokens: part_tokens.unwrap_or(PART_TOKENS),
         can,
         regions,
         ability,
@@ -236,6 +243,13 @@ mod tests {
             let said = read(wrong).unwrap_err();
             assert!(said.contains(told), "{wrong}: {said}");
         }
+    }
+
+    #[test]
+    fn what_a_picture_is_held_for_can_be_said() {
+        assert_eq!(read_entry("").map(|entry| entry.part_tokens), Ok(PART_TOKENS));
+        assert_eq!(read_entry("part_tokens = 1600").map(|entry| entry.part_tokens), Ok(1600));
+        assert!(read_entry("part_tokens = 0").unwrap_err().contains("part_tokens"));
     }
 
     #[test]

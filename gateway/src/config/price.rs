@@ -6,11 +6,14 @@ use std::path::Path;
 use tollgate_policies::diagnostic::nearest;
 use tollgate_policies::document::Kind;
 use tollgate_policies::{
-    Diagnostic, Diagnostics, Document, Price, Rates, ServiceTier, Table, Tariff, Tier, TokenPrice, Usd,
+    Diagnostic, Diagnostics, Document, PerToken, Price, Rates, ServiceTier, Table, Tariff, Tier, TokenPrice,
+    Usd,
 };
 
 /// Longest prompts that anything is said of, tokens.
 const LONGEST: i64 = 100_000_000;
+/// More than any machine, request, second or kilowatt-hour costs.
+const MOST_USD: Usd = Usd::from_nanos(1_000_000 * 1_000_000_000);
 /// Dearest power that an engine is taken to draw, watts.
 const MOST_WATTS: i64 = 1_000_000;
 
@@ -108,14 +111,17 @@ fn listed(table: Table<'_>) -> Option<Listed> {
 
 /// The machine's price and that of its power, both for an hour.
 fn by_time(table: &Table<'_>) -> Option<Usd> {
-    let hourly = table.opt_usd("hourly");
+    let hourly = amount(table, "hourly");
     if table.has("hourly") && hourly.is_none() {
         return None;
     }
     if !table.has("watts") && !table.has("usd_per_kwh") {
         return hourly;
     }
-    let (watts, tariff) = (table.integer("watts", 1..=MOST_WATTS), table.usd("usd_per_kwh"));
+    let (watts, tariff) = (
+        table.integer("watts", 1..=MOST_WATTS),
+        table.usd("usd_per_kwh").filter(|usd| is_sane(table, "usd_per_kwh", *usd)),
+    );
     let (watts, tariff) = watts.zip(tariff)?;
     // Rounded up to a nanodollar an hour.
     let nanos = (i128::from(watts) * i128::from(tariff.nanos()) + 999) / 1_000;
@@ -135,20 +141,20 @@ fn by_tokens(table: &Table<'_>) -> Option<TokenPrice> {
         }
         classes.finish();
     }
-    let per_request = table.opt_usd("per_request").unwrap_or(Usd::ZERO);
-    let per_second = table.opt_usd("per_second").unwrap_or(Usd::ZERO);
+    let per_request = amount(table, "per_request").unwrap_or(Usd::ZERO);
+    let per_second = amount(table, "per_second").unwrap_or(Usd::ZERO);
     base.map(|Tariff { rates, tiers }| TokenPrice { rates, tiers, service_tiers, per_request, per_second })
 }
 
 /// What tokens cost, and what they cost for long prompts.
 fn tariff(table: &Table<'_>) -> Option<Tariff> {
-    let (input, output) = (table.per_token("input"), table.per_token("output"));
+    let (input, output) = both(table);
     let base =
         input.zip(output).map(|(input, output)| others(table, Rates { input, output, ..Rates::default() }));
     let mut tiers: Vec<Tier> = Vec::new();
     for tier in table.tables("tiers") {
         let above = tier.integer("above", 1..=LONGEST).and_then(|tokens| u64::try_from(tokens).ok());
-        let (input, output) = (tier.per_token("input"), tier.per_token("output"));
+        let (input, output) = both(&tier);
         if tiers.last().is_some_and(|last| above.is_some_and(|above| above <= last.above)) {
             tier.problem("above", "tiers must ascend", None);
         }
@@ -161,12 +167,44 @@ fn tariff(table: &Table<'_>) -> Option<Tariff> {
     base.map(|rates| Tariff { rates, tiers })
 }
 
+fn both(table: &Table<'_>) -> (Option<PerToken>, Option<PerToken>) {
+    let named = |key| rate(table, key, table.per_token(key));
+    (named("input"), named("output"))
+}
+
+/// A rate, unless it can only be a mistake.
+fn rate(table: &Table<'_>, key: &str, rate: Option<PerToken>) -> Option<PerToken> {
+    if rate.is_some_and(|rate| rate > PerToken::MOST) {
+        let help = "prices are in USD per million tokens".to_owned();
+        table.problem(
+            key,
+            format!("`{key}` is more than {} USD per million tokens", PerToken::MOST),
+            Some(help),
+        );
+        return None;
+    }
+    rate
+}
+
+fn amount(table: &Table<'_>, key: &str) -> Option<Usd> {
+    table.opt_usd(key).filter(|usd| is_sane(table, key, *usd))
+}
+
+fn is_sane(table: &Table<'_>, key: &str, usd: Usd) -> bool {
+    if usd > MOST_USD {
+        table.problem(key, format!("`{key}` is more than {MOST_USD} USD, which can only be a mistake"), None);
+    }
+    usd <= MOST_USD
+}
+
 /// The kinds of tokens that may have a price of their own.
 fn others(table: &Table<'_>, rates: Rates) -> Rates {
     Rates {
-        cached_input: table.opt_per_token("cached_input").or(rates.cached_input),
-        cache_write: table.opt_per_token("cache_write").or(rates.cache_write),
-        reasoning: table.opt_per_token("reasoning").or(rates.reasoning),
+        cached_input: rate(table, "cached_input", table.opt_per_token("cached_input")).or(rates.cached_input),
+        cache_write: rate(table, "cache_write", table.opt_per_token("cache_write")).or(rates.cache_write),
+        cache_write_1h: rate(table, "cache_write_1h", table.opt_per_token("cache_write_1h"))
+            .or(rates.cache_write_1h),
+        reasoning: rate(table, "reasoning", table.opt_per_token("reasoning")).or(rates.reasoning),
         ..rates
     }
 }

@@ -1,11 +1,12 @@
 //! One call that the gateway makes to learn something: held, sent, settled and on record as any other, but on nobody's
-//! account and within a budget of its own.
+//! account and within a budget of its own. Of the request that it is made for it has the class of service that its body
+//! asks for, and neither key, team, tags, run nor deadline.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use tollgate_policies::{Hold, Policy, Spender, Usage, Usd};
+use tollgate_policies::{Hold, Policy, Price, ServiceTier, Spender, Usage, Usd};
 use tollgate_router::Model;
 
 use crate::app::App;
@@ -29,6 +30,8 @@ pub(super) struct Errand<'a> {
     pub(super) place: usize,
     /// The chat body, with that model's name in it.
     pub(super) body: Bytes,
+    /// The class of service that the body asks for.
+    pub(super) service_tier: Option<ServiceTier>,
     /// The most it can cost.
     pub(super) worst: Usd,
     /// What it is expected to cost.
@@ -48,7 +51,10 @@ pub(super) enum Unanswered {
 /// estimated: the engine may have answered.
 struct Open<'a> {
     app: &'a App,
+    price: &'a Price,
     expected: Usd,
+    /// When it was sent.
+    began: Instant,
     booked: Option<(Hold, Box<Receipt>)>,
 }
 
@@ -58,6 +64,16 @@ impl Open<'_> {
         let Some((_, receipt)) = &self.booked else { return Ok(()) };
         let _writable = self.app.ledger.begin()?;
         self.app.ledger.hold(HoldRow::of(receipt)).await?.committed().await
+    }
+
+    /// What it may have cost, where nobody says: as expected, or for a model paid by time the time it had.
+    fn estimate(&self) -> Usd {
+        match self.price {
+            Price::Tokens(_) => self.expected,
+            hourly @ Price::Hourly(_) => {
+                hourly.cost(&Usage { engine_us: micros(self.began.elapsed()), ..Usage::default() })
+            }
+        }
     }
 
     /// Nothing was sent.
@@ -72,10 +88,11 @@ impl Open<'_> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         let Some((hold, mut receipt)) = self.booked.take() else { return };
+        let cost = self.estimate();
         receipt.status = ReceiptStatus::Cancelled;
         receipt.usage_estimated = true;
-        (receipt.cost, receipt.saved) = (self.expected, Usd::ZERO.saturating_sub(self.expected));
-        hold.settle(self.expected);
+        (receipt.cost, receipt.saved) = (cost, Usd::ZERO.saturating_sub(cost));
+        hold.settle(cost);
         self.app.ledger.settle_detached(End { held: true, receipt, content: None });
     }
 }
@@ -94,14 +111,19 @@ impl Errand<'_> {
             .reserve(&spender, self.worst, now_ms())
             .map_err(|_no_room| Unanswered::NoBudget)?;
         let receipt = self.receipt(&hold);
-        let mut open =
-            Open { app: self.app, expected: self.expected, booked: Some((hold, Box::new(receipt))) };
+        let mut open = Open {
+            app: self.app,
+            price: &self.model().price,
+            expected: self.expected,
+            began: Instant::now(),
+            booked: Some((hold, Box::new(receipt))),
+        };
         if let Err(error) = open.record().await {
             tracing::warn!(%error, "not asked twice: what it costs could not be booked");
             open.give_back();
             return Err(Unanswered::Failed);
         }
-        let began = Instant::now();
+        open.began = Instant::now();
         let upstream = &self.app.upstreams[self.place];
         let id = format!("{}-{}", self.request, self.purpose);
         // Nobody waits for it: it takes its turn beside those who pay.
@@ -112,15 +134,16 @@ impl Errand<'_> {
             }
             Err(failure) => Err(failure),
         };
+        let estimate = open.estimate();
         let Some((hold, mut receipt)) = open.booked.take() else { return Err(Unanswered::Failed) };
-        receipt.timings = Timings { total_ms: millis(began.elapsed()), ..Timings::default() };
+        receipt.timings = Timings { total_ms: millis(open.began.elapsed()), ..Timings::default() };
         let (cost, answer) = match answer {
             Ok(body) => {
                 let reported =
                     std::str::from_utf8(&body).ok().and_then(Answer::read).and_then(|said| said.usage());
                 receipt.usage_estimated = reported.is_none();
-                receipt.usage = self.timed(reported.unwrap_or_default(), began);
-                let cost = reported.map_or(self.expected, |_| self.model().price.cost(&receipt.usage));
+                receipt.usage = self.timed(reported.unwrap_or_default(), open.began);
+                let cost = reported.map_or(estimate, |_| self.model().price.cost(&receipt.usage));
                 (cost, Ok(body))
             }
             Err(failure) => {
@@ -128,7 +151,7 @@ impl Errand<'_> {
                 receipt.status = ReceiptStatus::Error;
                 receipt.http_status = failure.notice().status.as_u16();
                 receipt.usage_estimated = failure.may_have_cost();
-                let cost = if failure.may_have_cost() { self.expected } else { Usd::ZERO };
+                let cost = if failure.may_have_cost() { estimate } else { Usd::ZERO };
                 (cost, Err(Unanswered::Failed))
             }
         };
@@ -147,7 +170,9 @@ impl Errand<'_> {
         &self.app.catalog.models()[self.place]
     }
 
+    /// Engine time and class of service as the engine tells them, else as they were measured and asked for.
     fn timed(&self, mut usage: Usage, began: Instant) -> Usage {
+        usage.service_tier = usage.service_tier.or(self.service_tier);
         if usage.engine_us == 0 {
             usage.engine_us = micros(began.elapsed());
         }

@@ -71,6 +71,7 @@ pub(super) async fn judge(
         purpose: "judge",
         place,
         body: Bytes::from(body.to_string()),
+        service_tier: None,
         worst: model.price.worst_case(upper, VERDICT_TOKENS, wait, None),
         expected: model.price.cost(&usage),
     };

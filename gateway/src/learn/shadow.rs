@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
-use tollgate_policies::{Policy, Usd};
+use tollgate_policies::{Policy, ServiceTier, Usd};
 use tollgate_router::{Choice, Decision};
 
 use super::compare::{Likeness, compare};
@@ -38,6 +38,7 @@ pub struct Shadow {
     served: String,
     baseline: usize,
     body: Bytes,
+    service_tier: Option<ServiceTier>,
     output_cap: u64,
     worst: Usd,
     expected: Usd,
@@ -100,6 +101,7 @@ impl Shadow {
             served: decision.verdicts[selected].model.clone(),
             baseline,
             body: body.clone(),
+            service_tier: unhurried(chat.service_tier),
             output_cap: verdict.output_cap,
             worst: verdict.worst_cost,
             expected: verdict.cost,
@@ -141,7 +143,7 @@ impl Shadow {
     /// Asks the baseline, compares, puts the verdicts on record; what came of it, as a word for the metrics.
     async fn learn(&self, served: &str) -> &'static str {
         let upstream_model = &self.app.catalog.models()[self.baseline].upstream_model;
-        let Some(body) = asked_whole(&self.body, upstream_model, self.output_cap) else {
+        let Some(body) = asked_whole(&self.body, upstream_model, (self.output_cap, self.service_tier)) else {
             return "incomparable";
         };
         let errand = Errand {
@@ -151,6 +153,7 @@ impl Shadow {
             purpose: "shadow",
             place: self.baseline,
             body,
+            service_tier: self.service_tier,
             worst: self.worst,
             expected: self.expected,
         };
@@ -231,11 +234,23 @@ fn served_propensity(decision: &Decision, floor: f64) -> f64 {
     (decision.propensity / (1.0 - baseline_first).max(f64::EPSILON)).clamp(f64::EPSILON, 1.0)
 }
 
-/// The same request for another model, whole.
-fn asked_whole(body: &[u8], model: &str, max_tokens: u64) -> Option<Bytes> {
+/// The class of service of a call that nobody waits for, instead of the one its request asks for: going ahead of others would be paid
+/// for nothing. What is held covers it, for a class that is asked for may be denied.
+fn unhurried(asked: Option<ServiceTier>) -> Option<ServiceTier> {
+    asked.map(|tier| if tier == ServiceTier::Priority { ServiceTier::Standard } else { tier })
+}
+
+/// The same request for another model, whole; what the provider would keep of it is kept once.
+fn asked_whole(body: &[u8], model: &str, (max_tokens, tier): (u64, Option<ServiceTier>)) -> Option<Bytes> {
     let mut fields: Map<String, Value> = serde_json::from_slice(body).ok()?;
-    fields.remove("stream");
-    fields.remove("stream_options");
+    for field in ["stream", "stream_options", "store", "metadata"] {
+        fields.remove(field);
+    }
+    if let Some(asked) = fields.get_mut("service_tier").filter(|asked| asked.as_str() == Some("priority"))
+        && tier == Some(ServiceTier::Standard)
+    {
+        *asked = "default".into();
+    }
     fields.insert("model".to_owned(), model.into());
     for bound in ["max_completion_tokens", "max_tokens", "n_predict"] {
         if let Some(said) = fields.get_mut(bound) {

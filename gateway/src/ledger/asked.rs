@@ -10,8 +10,11 @@ pub struct Asked {
     pub model: String,
     /// Prompt tokens, as expected.
     pub prompt_tokens: u64,
-    /// Prompt tokens, at most.
+    /// Prompt tokens, at most, of what is text; in receipts without `parts`, of all of it.
     pub prompt_tokens_upper: u64,
+    /// Pictures, recordings and files in the prompt.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub parts: u64,
     /// Most tokens wanted for each choice.
     pub max_tokens: u64,
     /// Answers wanted.
@@ -56,6 +59,11 @@ fn one() -> u64 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_one(count: &u64) -> bool {
     *count == 1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

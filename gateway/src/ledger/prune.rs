@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
-use tollgate_policies::Usd;
+use tollgate_policies::{Usd, run_of};
 
 use super::batch::signed;
 use super::error::LedgerError;
@@ -183,7 +183,7 @@ fn move_money(step: &Transaction<'_>, old: &Account, new: &Account, cost: Usd) -
         "INSERT INTO windows (budget, subject, window_start_ms, settled_nanos, updated_ms) \
          SELECT budget, ?4, window_start_ms, ?5, updated_ms FROM windows \
          WHERE budget = ?1 AND subject = ?2 AND window_start_ms = ?3 \
-         ON CONFLICT DO UPDATE SET settled_nanos = settled_nanos + excluded.settled_nanos",
+         ON CONFLICT DO UPDATE SET settled_nanos = settled_nanos + min(excluded.settled_nanos, 9223372036854775807 - settled_nanos)",
     )?
     .execute(params![budget, subject, start, new.subject, nanos])?;
     step.prepare_cached(
@@ -216,7 +216,8 @@ impl Names {
     /// Whether it is of a run that goes on, and that a budget counts.
     pub(super) fn is_counted_on(&self, receipt: &Receipt) -> bool {
         receipt.run.as_ref().is_some_and(|run| {
-            self.going_on.contains(run) && receipt.accounts.iter().any(|account| account.subject == *run)
+            self.going_on.contains(run)
+                && receipt.accounts.iter().any(|account| run_of(&account.subject).1 == run)
         })
     }
 
@@ -224,11 +225,16 @@ impl Names {
     /// team or a tag's value as well.
     pub(super) fn other(&mut self, account: &Account, receipt: &Receipt) -> Account {
         let subject = &account.subject;
-        let run = receipt.run.as_ref() == Some(subject) && !self.going_on.contains(subject);
-        let forgotten = run || self.key.as_ref() == Some(subject);
+        let (key, run) = run_of(subject);
+        let is_run = receipt.run.as_deref() == Some(run);
+        let ended = is_run && !self.going_on.contains(run);
+        // A key's own run is forgotten with it, though others have runs of that id.
+        let of_key = |name: &str| self.key.as_deref() == Some(name);
+        let forgotten = ended || of_key(subject) || (is_run && key.is_some_and(of_key));
         let shared = receipt.team.as_ref() == Some(subject)
             || receipt.tags.values().any(|value| value == subject)
-            || self.keys.contains(subject);
+            || self.keys.contains(subject)
+            || (self.key.is_some() && key.is_some_and(|key| self.keys.contains(key)));
         if !forgotten || shared {
             return account.clone();
         }

@@ -257,7 +257,24 @@ impl Reader {
     }
 }
 
+/// Lines of whole nanodollars; where sums of absurd costs do not fit, of as many as there are, nearly, up to the greatest number.
 fn grouped(db: &Connection, question: &Question) -> Result<Vec<Line>, LedgerError> {
+    let exact = summed(db, question, |column| format!("sum({column})"));
+    match exact {
+        Err(LedgerError::Database(rusqlite::Error::SqliteFailure(_, Some(said))))
+            if said == "integer overflow" =>
+        {
+            summed(db, question, |column| format!("CAST(total({column}) AS INTEGER)"))
+        }
+        exact => exact,
+    }
+}
+
+fn summed(
+    db: &Connection,
+    question: &Question,
+    sum: impl Fn(&str) -> String,
+) -> Result<Vec<Line>, LedgerError> {
     let mut values = vec![
         Value::Integer(signed(question.since_ms.unwrap_or(0))),
         Value::Integer(signed(question.until_ms.unwrap_or(u64::MAX))),
@@ -276,9 +293,11 @@ fn grouped(db: &Connection, question: &Question) -> Result<Vec<Line>, LedgerErro
     let group: Vec<String> = (1..=count).map(|number| number.to_string()).collect();
     let group = if count == 0 { "'all'".to_owned() } else { group.join(", ") };
     let sql = format!(
-        "SELECT {columns} count(*), sum(prompt_tokens), sum(completion_tokens), sum(cost_nanos) AS cost, \
-         sum(baseline_nanos), sum(saved_nanos) FROM receipts WHERE {SPAN} \
-         GROUP BY {group} ORDER BY {order}"
+        "SELECT {columns} count(*), sum(prompt_tokens), sum(completion_tokens), {} AS cost, {}, {} \
+         FROM receipts WHERE {SPAN} GROUP BY {group} ORDER BY {order}",
+        sum("cost_nanos"),
+        sum("baseline_nanos"),
+        sum("saved_nanos"),
     );
     let mut query = db.prepare(&sql)?;
     let lines = query.query_map(params_from_iter(&values), |row| {
@@ -296,7 +315,8 @@ fn grouped(db: &Connection, question: &Question) -> Result<Vec<Line>, LedgerErro
     let mut lines = lines.collect::<rusqlite::Result<_>>()?;
     if moved::concerns(question) {
         let sql = format!(
-            "SELECT {columns} sum(cost_nanos) FROM {} WHERE at_ms >= ?1 AND at_ms < ?2 GROUP BY {group}",
+            "SELECT {columns} {} FROM {} WHERE at_ms >= ?1 AND at_ms < ?2 GROUP BY {group}",
+            sum("cost_nanos"),
             moved::MOVES
         );
         let mut query = db.prepare(&sql)?;

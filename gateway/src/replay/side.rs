@@ -153,6 +153,12 @@ impl Pair {
         }
     }
 
+    /// Requests that were compared.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.before.answered + self.before.refused
+    }
+
     /// Ends the comparison: percentiles, and lines with the dearest first.
     pub fn finish(&mut self) {
         self.before.finish();

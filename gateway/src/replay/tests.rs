@@ -18,6 +18,7 @@ fn model(name: &str, picos: u64, ability: f64) -> Model {
         price: Price::Tokens(price),
         context: 8192,
         can: Capabilities::default(),
+        part_tokens: 4_096,
         regions: Vec::new(),
         ability: ability.into(),
     }

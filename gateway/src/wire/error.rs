@@ -225,7 +225,9 @@ impl Fault {
         use Retry::{After, Never};
         let (status, kind, code, retry, origin) = match none.kind {
             Objection::Context => (400, INVALID, "context_length_exceeded", Never, Client),
-            Objection::Capability => (400, INVALID, "unsupported_capability", Never, Client),
+            Objection::Capability | Objection::Routing => {
+                (400, INVALID, "unsupported_capability", Never, Client)
+            }
             Objection::NotAsked | Objection::NotAllowed => {
                 (403, "permission_error", "model_not_allowed", Never, Client)
             }

@@ -7,8 +7,10 @@
 mod answer;
 mod content;
 mod embeddings;
+mod fields;
 mod render;
 mod rewrite;
+mod usage;
 
 use std::borrow::Cow;
 
@@ -19,11 +21,12 @@ use tollgate_router::{Role, Turn};
 
 use super::error::Fault;
 use crate::operation::Operation;
-use content::Content;
+use fields::{Fields, Message, ResponseFormat, StreamOptions};
 
-pub use answer::{Answer, Usages, usage_of};
+pub use answer::Answer;
 pub use render::{render, sse_error};
 pub use rewrite::Wanted;
+pub use usage::{Usages, usage_of};
 
 /// Most choices one request may ask for.
 const CHOICES: u64 = 128;
@@ -57,85 +60,14 @@ pub struct Chat<'a> {
     pub json: bool,
     /// The class of service wanted, if one is named.
     pub service_tier: Option<ServiceTier>,
-    /// Bytes of everything that becomes prompt text: contents, names, thoughts, tool calls, tools, response format.
+    /// A field by which an engine may choose another model, provider or price than the one that is held for, if there is one.
+    pub routing: Option<&'static str>,
+    /// Bytes of everything that becomes prompt text: contents, names, thoughts, tool calls, tools, response format, and what else templates get.
     pub prompt_bytes: usize,
     /// Messages by the user, which is how many turns the conversation has had.
     pub user_turns: u64,
     text: &'a str,
     fields: Fields<'a>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Fields<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
-    model: Option<&'a RawValue>,
-    #[serde(borrow)]
-    messages: Option<Vec<Message<'a>>>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    max_tokens: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    max_completion_tokens: Option<&'a RawValue>,
-    /// llama-server's own, which it heeds before the others.
-    #[serde(borrow, default, deserialize_with = "present")]
-    n_predict: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    n: Option<&'a RawValue>,
-    stream: Option<bool>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    logprobs: Option<&'a RawValue>,
-    #[serde(borrow)]
-    reasoning_effort: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    stream_options: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tools: Option<&'a RawValue>,
-    #[serde(borrow)]
-    functions: Option<&'a RawValue>,
-    #[serde(borrow)]
-    response_format: Option<&'a RawValue>,
-    #[serde(borrow)]
-    service_tier: Option<&'a RawValue>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(expecting = "a message, an object with `role` and `content`")]
-struct Message<'a> {
-    #[serde(borrow)]
-    role: Cow<'a, str>,
-    #[serde(borrow, default)]
-    content: Content<'a>,
-    #[serde(borrow)]
-    tool_calls: Option<&'a RawValue>,
-    #[serde(borrow)]
-    function_call: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tool_call_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    name: Option<&'a RawValue>,
-    /// Thoughts of earlier turns, by either of their names, and what else templates put into prompts.
-    #[serde(borrow)]
-    reasoning_content: Option<&'a RawValue>,
-    #[serde(borrow)]
-    reasoning: Option<&'a RawValue>,
-    #[serde(borrow)]
-    refusal: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct StreamOptions<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
-    include_usage: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct ResponseFormat<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-}
-
-/// A field that is there, even as `null`: its place must be known so that an edit replaces it.
-fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
-    <&'a RawValue>::deserialize(from).map(Some)
 }
 
 impl<'a> Chat<'a> {
@@ -163,13 +95,14 @@ impl<'a> Chat<'a> {
             // −1 stands for no limit there.
             fields.n_predict.and_then(|raw| raw.get().parse::<u64>().ok()).filter(|tokens| *tokens > 0),
         ];
+        let choices = [whole("n", fields.n, CHOICES)?, whole("n_cmpl", fields.n_cmpl, CHOICES)?];
         let mut chat = Chat {
             operation: Operation::Chat,
             model,
             turns: Vec::with_capacity(messages.len()),
             tokens: 0,
             max_tokens: limits.into_iter().flatten().min(),
-            choices: whole("n", fields.n, CHOICES)?.unwrap_or(1),
+            choices: choices.into_iter().flatten().max().unwrap_or(1),
             stream: fields.stream.unwrap_or(false),
             wants_usage: include_usage(fields.stream_options)?,
             wants_logprobs: fields.logprobs.is_some_and(|raw| raw.get() == "true"),
@@ -177,6 +110,7 @@ impl<'a> Chat<'a> {
             images: 0,
             json: wants_json(fields.response_format)?,
             service_tier: fields.service_tier.and_then(answer::tier_of),
+            routing: fields.routing(),
             prompt_bytes: 0,
             user_turns: 0,
             text,
@@ -185,7 +119,14 @@ impl<'a> Chat<'a> {
         for message in messages {
             chat.take(message);
         }
-        let extras = [chat.fields.tools, chat.fields.functions, chat.fields.response_format];
+        let extras = [
+            chat.fields.tools,
+            chat.fields.functions,
+            chat.fields.response_format,
+            chat.fields.documents,
+            chat.fields.chat_template,
+            chat.fields.chat_template_kwargs,
+        ];
         chat.prompt_bytes += extras.into_iter().flatten().map(|raw| raw.get().len()).sum::<usize>();
         Ok(chat)
     }
@@ -262,11 +203,6 @@ fn bad_body(code: &'static str, message: String) -> Fault {
 
 /// Reads the text again, slowly, to say which field was wrong.
 fn explain(text: &str, error: &serde_json::Error) -> Fault {
-    explain_as::<Fields<'_>>(text, error)
-}
-
-/// The same for fields of this kind.
-fn explain_as<'a, F: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> Fault {
     if text.trim().is_empty() {
         return bad_body("empty_body", "the body is empty: send a JSON object".to_owned());
     }
@@ -278,7 +214,7 @@ fn explain_as<'a, F: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) 
         return bad_body("invalid_json", format!("the body is not valid JSON: {error}"));
     }
     let mut reader = serde_json::Deserializer::from_str(text);
-    match serde_path_to_error::deserialize::<_, F>(&mut reader) {
+    match serde_path_to_error::deserialize::<_, Fields<'_>>(&mut reader) {
         Err(found) if found.path().iter().next().is_some() => {
             let param = found.path().to_string();
             let message = format!("`{param}`: {}", in_json_words(&found.inner().to_string()));

@@ -4,6 +4,8 @@
 //! were chunked, and no byte is lost: what no empty line ends is handed out by [`Frames::rest`]. Streams whose
 //! lines end in a lone carriage return, which no engine sends, come out as one such rest.
 
+mod chunk;
+mod keys;
 mod meter;
 
 use std::borrow::Cow;
@@ -59,6 +61,12 @@ impl Frames {
         // An empty line may be torn itself: at most "\n\r" of it has been seen.
         self.searched = if end.is_some() { 0 } else { self.torn.len().saturating_sub(2) };
         end
+    }
+
+    /// Whether there is a frame with data that no empty line has ended yet.
+    #[must_use]
+    pub fn is_torn(&self) -> bool {
+        data(&self.torn).is_some()
     }
 
     /// What came after the last frame, when the stream has ended.

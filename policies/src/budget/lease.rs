@@ -69,6 +69,14 @@ impl Budgets {
         }
     }
 
+    /// What was granted is at least this, by the books: a request that cost more than it held has spent more than the grant, and that
+    /// much of it is no want of a grant any more.
+    pub fn entitle(&self, id: &AccountId, entitled: Usd) {
+        if let Some(account) = self.state.lock().accounts.get_mut(id) {
+            account.granted = account.granted.max(entitled);
+        }
+    }
+
     /// The grants are gone, for others took this one for gone: they have what was spent here on record, and have charged what was held in
     /// full. So it is theirs from now on, and what becomes of those holds changes nothing here.
     pub fn lapse(&self) {
@@ -201,6 +209,20 @@ mod tests {
         // A while later it is worth asking again, unless the window is spent here already.
         assert!(budgets.reserve(&NOBODY, usd(14), FRESH_MS).unwrap_err().unleased);
         assert!(!budgets.reserve(&NOBODY, usd(99), FRESH_MS).unwrap_err().unleased);
+    }
+
+    #[test]
+    fn what_cost_more_than_was_granted_is_wanted_once() {
+        let budgets = Budgets::new(vec![spec("all", Scope::Global, usd(100), Window::Day)]);
+        budgets.share();
+        let account = budgets.wants(&NOBODY, usd(1), 0).remove(0).account;
+        budgets.grant(&account, usd(10), nothing(), 0);
+        budgets.reserve(&NOBODY, usd(10), 0).unwrap().settle(usd(30));
+        assert_eq!(budgets.wants(&NOBODY, usd(5), 0)[0].amount, usd(25), "nobody has booked it yet");
+        budgets.entitle(&account, usd(30));
+        assert_eq!(budgets.wants(&NOBODY, usd(5), 0)[0].amount, usd(5));
+        budgets.entitle(&account, usd(20));
+        assert_eq!(budgets.wants(&NOBODY, usd(5), 0)[0].amount, usd(5), "what is granted stays so");
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub struct Spender<'a> {
     pub team: Option<&'a str>,
     /// The request's tags.
     pub tags: &'a BTreeMap<String, String>,
-    /// The agent run.
+    /// The agent run, as [`super::run_subject`] names it.
     pub run: Option<&'a str>,
     /// The policy that spends to learn, if that is what it is for.
     pub learning: Option<&'a str>,

@@ -71,6 +71,7 @@ fn every_kind_of_token_has_its_price() {
     let rates = Rates {
         cached_input: Some(rate("0.30")),
         cache_write: Some(rate("3.75")),
+        cache_write_1h: None,
         reasoning: Some(rate("20")),
         ..Rates { input: rate("3"), output: rate("15"), ..Rates::default() }
     };
@@ -87,6 +88,13 @@ fn every_kind_of_token_has_its_price() {
     assert_eq!(price.cost(&usage).to_string(), "0.024550");
     // All the prompt written, all the answer reasoning: 10,000 × 3.75 + 500 × 20.
     assert_eq!(price.worst_case(10_000, 500, 0, None).to_string(), "0.047500");
+    // 1,000 of those written for an hour: at the same rate where there is no other, else 1,000 × (6 − 3.75) more.
+    let usage = Usage { cache_write_1h_tokens: 1_000, ..usage };
+    assert_eq!(price.cost(&usage).to_string(), "0.024550");
+    let rates = Rates { cache_write_1h: Some(rate("6")), ..rates };
+    let price = Price::Tokens(TokenPrice { rates, ..TokenPrice::default() });
+    assert_eq!(price.cost(&usage).to_string(), "0.026800");
+    assert_eq!(price.worst_case(10_000, 500, 0, None).to_string(), "0.070000");
 }
 
 #[test]
@@ -135,6 +143,7 @@ fn any_rates() -> impl Strategy<Value = Rates> {
             output,
             cached_input,
             cache_write,
+            cache_write_1h: cache_write.zip(reasoning).map(|(one, other)| one.max(other)),
             reasoning,
         },
     )
@@ -167,6 +176,7 @@ proptest! {
         let usage = Usage {
             prompt_tokens: prompt, cached_tokens: parts.0, cache_write_tokens: parts.1,
             completion_tokens: completion, reasoning_tokens: parts.2, engine_us, service_tier,
+            cache_write_1h_tokens: parts.2,
         };
         prop_assert!(price.cost(&usage) <= price.worst_case(prompt + more, completion + more, engine_us + more, asked));
         prop_assert!(price.cost(&usage) >= Usd::ZERO);

@@ -21,6 +21,7 @@ fn model(name: &str, ability: f64, price: u64) -> Model {
         price: Price::Tokens(TokenPrice::new(input, output)),
         context: 4096,
         can: Capabilities::default(),
+        part_tokens: 4_096,
         regions: Vec::new(),
         ability: ability.into(),
     }

@@ -42,6 +42,7 @@ fn model(name: &str, ability: f64, price: u64, bits: u32, region: &str) -> Model
         price,
         context: 4096,
         can: Capabilities { tools: true, json: true, images: name == "large", ..Capabilities::default() },
+        part_tokens: 4_096,
         regions: vec![region.into()],
         ability: ability.into(),
     }
@@ -292,6 +293,7 @@ fn nobody_left_is_explained_by_the_nearest() {
     assert_eq!(kind(&Needs { affordable: Some(Usd::ZERO), ..needs() }), RefusalKind::Budget);
     assert_eq!(kind(&Needs { pinned: Some("gone"), ..needs() }), RefusalKind::NotAsked);
     assert_eq!(kind(&Needs { allowed: Some(&[]), ..needs() }), RefusalKind::NotAllowed);
+    assert_eq!(kind(&Needs { routing: Some("models"), ..needs() }), RefusalKind::Routing);
     let none =
         plain(&score(0.9, 0.95), &Needs { images: true, pinned: Some("small"), ..needs() }).unwrap_err();
     assert_eq!(

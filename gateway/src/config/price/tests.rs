@@ -56,6 +56,14 @@ fn what_is_wrong_is_told() {
         ),
         ("{ input = 1, output = 2, cache_writes = 3 }", "did you mean `cache_write`"),
         ("{ input = 1, output = -2 }", "output"),
+        ("{ input = 1000000.01, output = 1 }", "`input` is more than 1000000.00 USD per million tokens"),
+        ("{ input = 1, output = 1, reasoning = 2e6 }", "reasoning"),
+        (
+            "{ input = 1, output = 1, per_request = 1000000.1 }",
+            "`per_request` is more than 1000000.000000 USD",
+        ),
+        ("{ hourly = 9000000000 }", "hourly"),
+        ("{ watts = 1, usd_per_kwh = 9000000000 }", "usd_per_kwh"),
         ("12", "a name in a price list"),
         ("\"gpt-4o\"", "tollgate prices import"),
     ] {

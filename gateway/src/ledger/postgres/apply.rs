@@ -192,7 +192,12 @@ pub(super) fn write_receipts(
     Ok(applied)
 }
 
-/// What was spent moves from this gateway's leases to the windows' sums.
+/// What was spent moves from this gateway's leases to the windows' sums. A request that cost more than it held takes no more from the lease
+/// than is there: else others would be lent the difference, which is spent.
+///
+/// No sum can fail to fit, whatever is charged. Nothing here is negative, so a sum that grows by at most what it lacks to the greatest
+/// number stays at that: 9.2 billion dollars, which no limit passes, so such a window is as spent as can be. What a lease gives up is
+/// no more than it has, and what all leases of a window have is what the window says of them, of which the limit is the bound.
 fn book(
     step: &mut Transaction<'_>,
     gateway: &str,
@@ -202,13 +207,16 @@ fn book(
     let add = step.prepare(
         "INSERT INTO windows (budget, subject, window_start_ms, settled_nanos, updated_ms) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (budget, subject, window_start_ms) DO UPDATE SET settled_nanos = windows.settled_nanos + \
-         excluded.settled_nanos, updated_ms = greatest(windows.updated_ms, excluded.updated_ms)",
+         least(excluded.settled_nanos, 9223372036854775807 - windows.settled_nanos), updated_ms = greatest(windows.updated_ms, excluded.updated_ms)",
     )?;
     let take = step.prepare(
-        "WITH lease AS (UPDATE leases SET amount_nanos = amount_nanos - $5, booked_nanos = booked_nanos + $5 \
-             WHERE gateway = $1 AND budget = $2 AND subject = $3 AND window_start_ms = $4 RETURNING 1) \
-         UPDATE windows SET leased_nanos = leased_nanos - $5 WHERE budget = $2 AND subject = $3 AND window_start_ms = $4 \
-         AND EXISTS (SELECT 1 FROM lease)",
+        "WITH lease AS (SELECT least(amount_nanos, $5) AS taken FROM leases \
+             WHERE gateway = $1 AND budget = $2 AND subject = $3 AND window_start_ms = $4), \
+         given AS (UPDATE leases SET amount_nanos = amount_nanos - lease.taken, \
+             booked_nanos = booked_nanos + least($5, 9223372036854775807 - booked_nanos) FROM lease \
+             WHERE gateway = $1 AND budget = $2 AND subject = $3 AND window_start_ms = $4) \
+         UPDATE windows SET leased_nanos = leased_nanos - lease.taken FROM lease \
+             WHERE budget = $2 AND subject = $3 AND window_start_ms = $4",
     )?;
     for (account, (amount, latest)) in spent {
         let (start, nanos) = (signed(account.window_start_ms), amount.nanos());

@@ -34,6 +34,8 @@ pub(crate) struct Given {
     pub(crate) elsewhere: Elsewhere,
     /// Of what this gateway has settled, what is booked.
     pub(crate) booked: Usd,
+    /// All that it may settle and hold there: that, and its lease.
+    pub(crate) entitled: Usd,
 }
 
 /// Signs on as a new gateway, and takes over what gateways that are gone have left.
@@ -140,7 +142,7 @@ pub(crate) fn lease(client: &mut Client, gateway: &str, wants: &[Want]) -> Resul
             &[budget, subject, &start],
         )?;
         let mut seen = look(&mut step, gateway, &want.account)?;
-        let free = want.limit.nanos() - seen.settled - seen.leased;
+        let free = want.limit.nanos().saturating_sub(seen.settled).saturating_sub(seen.leased);
         let needed = want.amount.nanos();
         if needed > 0 && needed <= free {
             let slice = (want.limit.nanos() / SLICE).min(free / OF_FREE).max(needed);
@@ -246,6 +248,7 @@ impl Seen {
                 held: Usd::from_nanos(self.leased - self.own),
             },
             booked: Usd::from_nanos(self.booked),
+            entitled: Usd::from_nanos(self.booked.saturating_add(self.own).saturating_add(self.granted)),
         }
     }
 }

@@ -180,7 +180,8 @@ fn move_money(step: &mut Transaction<'_>, graves: &[Grave]) -> Result<(), Ledger
         step.execute(
             "INSERT INTO windows (budget, subject, window_start_ms, settled_nanos, updated_ms) \
              SELECT budget, $4, window_start_ms, $5, updated_ms FROM windows WHERE budget = $1 AND subject = $2 AND window_start_ms = $3 \
-             ON CONFLICT (budget, subject, window_start_ms) DO UPDATE SET settled_nanos = windows.settled_nanos + excluded.settled_nanos",
+             ON CONFLICT (budget, subject, window_start_ms) DO UPDATE SET settled_nanos = windows.settled_nanos + \
+             least(excluded.settled_nanos, 9223372036854775807 - windows.settled_nanos)",
             &[&old.budget, &old.subject, &start, &new.subject, &nanos],
         )?;
         step.execute(

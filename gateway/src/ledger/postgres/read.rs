@@ -95,10 +95,10 @@ impl ServerReader {
             )?;
             let windows: Vec<(Account, Usd)> =
                 rows.iter().map(|row| (account(row, 0), Usd::from_nanos(row.get(3)))).collect();
-            let leased: i64 =
-                step.query_one("SELECT coalesce(sum(amount_nanos), 0)::bigint FROM leases", &[])?.get(0);
-            let granted: i64 = rows.iter().map(|row| row.get::<_, i64>(4)).sum();
-            if leased != granted {
+            let leased: String =
+                step.query_one("SELECT coalesce(sum(amount_nanos), 0)::text FROM leases", &[])?.get(0);
+            let granted: i128 = rows.iter().map(|row| i128::from(row.get::<_, i64>(4))).sum();
+            if leased != granted.to_string() {
                 walk.verdict
                     .problem(|| format!("leases come to {leased} nanodollars, windows say {granted}"));
             }
@@ -147,7 +147,12 @@ impl ServerReader {
             None if count == 0 => "1".to_owned(),
             None => "cost DESC, 1".to_owned(),
         };
-        let sum = |column: &str| format!("coalesce(sum({column}), 0)::bigint");
+        // Saturating, as the windows' sums are.
+        let sum = |column: &str| {
+            format!(
+                "greatest(least(coalesce(sum({column}), 0), 9223372036854775807), -9223372036854775807)::bigint"
+            )
+        };
         let statement = format!(
             "SELECT {columns} count(*), {}, {}, {} AS cost, {}, {} FROM receipts WHERE at_ms >= $1 AND at_ms < $2 {group} ORDER BY {order}",
             sum("prompt_tokens"),

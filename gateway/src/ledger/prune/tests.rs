@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use tollgate_policies::run_subject;
+
 use super::*;
 use crate::ledger::batch::{Change, End, apply, head};
 use crate::ledger::reader::Reader;
@@ -201,6 +203,32 @@ fn a_key_and_the_runs_that_only_it_made_are_forgotten() {
     assert_eq!(file.windows("keys"), sums(&[("bob", 6_000), ("pruned", 6_000)]));
     assert_eq!(file.windows("runs"), sums(&[("both", 6_000), ("pruned", 6_000)]), "k2's run goes on");
     assert!(!file.says("eve") && !file.says("own"));
+}
+
+#[test]
+fn a_run_is_forgotten_under_whoever_it_was() {
+    let file = File::new();
+    file.key("k1", "eve", true);
+    let of = |id: &str, day: u64, key: Option<&str>, team: Option<&str>| Receipt {
+        key: key.map(|_| "k1".to_owned()),
+        ..receipt(id, day, "r", &[("runs", &run_subject(key, team, "r"))])
+    };
+    let book = || {
+        file.book(vec![
+            of(&rand::random::<u64>().to_string(), 1, Some("eve"), None),
+            of(&rand::random::<u64>().to_string(), 1, Some("bob"), Some("search")),
+            of(&rand::random::<u64>().to_string(), 50, None, None),
+        ]);
+    };
+    book();
+    assert_eq!(file.prune(&Forget::Before(40 * DAY)), 0, "a run of this id goes on");
+    assert_eq!(file.prune(&Forget::Key("eve".to_owned())), 2);
+    let left = [("pruned", 3_000), ("r", 3_000), ("team search \u{203a} r", 3_000)];
+    assert_eq!(file.windows("runs"), sums(&left), "the team's run may go on, the key's does not");
+    assert!(!file.says("eve"));
+    book();
+    assert_eq!(file.prune(&Forget::Run("r".to_owned())), 4);
+    assert_eq!(file.windows("runs"), sums(&[("pruned", 15_000), ("team search \u{203a} r", 3_000)]));
 }
 
 #[test]

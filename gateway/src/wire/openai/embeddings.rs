@@ -5,21 +5,12 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use tollgate_router::{Role, Turn};
 
-use super::{Chat, Fields, explain_as, missing, present, required, typed, utf8};
+use super::{Chat, Fields, explain, missing, required, typed, utf8};
 use crate::operation::Operation;
 use crate::wire::error::Fault;
-
-#[derive(Debug, Deserialize)]
-struct Asked<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
-    model: Option<&'a RawValue>,
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
-}
 
 /// What one input may be, for messages.
 const INPUT: &str = "a text, or an array of token numbers";
@@ -31,8 +22,7 @@ impl<'a> Chat<'a> {
     /// [`Fault::Invalid`] naming the field, or the place in the text.
     pub fn parse_embeddings(body: &'a [u8]) -> Result<Chat<'a>, Fault> {
         let text = utf8(body)?;
-        let asked: Asked<'a> =
-            serde_json::from_str(text).map_err(|error| explain_as::<Asked<'_>>(text, &error))?;
+        let asked: Fields<'a> = serde_json::from_str(text).map_err(|error| explain(text, &error))?;
         let model = required(asked.model, "model", "the name of a model that makes embeddings")?;
         let model: Cow<'a, str> = typed("model", model, "a string")?;
         if model == "auto" || model.starts_with("auto:") {
@@ -54,10 +44,11 @@ impl<'a> Chat<'a> {
             images: 0,
             json: false,
             service_tier: None,
+            routing: asked.routing(),
             prompt_bytes: 0,
             user_turns: 0,
             text,
-            fields: Fields { model: asked.model, ..Fields::default() },
+            fields: asked,
         };
         chat.take_inputs(input)?;
         Ok(chat)

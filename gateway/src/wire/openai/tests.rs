@@ -51,6 +51,48 @@ fn all_that_templates_put_into_a_prompt_is_counted() {
         assert!(bytes(&format!(r#""{field}":"{text}""#)) >= 1_000, "{field}");
     }
     assert_eq!(bytes(r#""content":null,"reasoning_content":null"#), bytes(r#""content":"""#));
+    for beside in ["documents", "chat_template", "chat_template_kwargs", "tools", "response_format"] {
+        let body =
+            format!(r#"{{"model":"m","messages":[{{"role":"user"}}],"{beside}":{{"type":"{text}"}}}}"#);
+        assert!(parse(&body).prompt_bytes >= 1_000, "{beside}");
+    }
+}
+
+#[test]
+fn as_many_choices_are_paid_for_as_any_server_makes() {
+    let choices =
+        |fields: &str| parse(&format!(r#"{{"model":"m","messages":[{{"role":"user"}}]{fields}}}"#)).choices;
+    assert_eq!(choices(""), 1);
+    assert_eq!((choices(r#","n":3"#), choices(r#","n_cmpl":5"#), choices(r#","n":7,"n_cmpl":2"#)), (3, 5, 7));
+    let (param, code, _) = refused(br#"{"model":"m","messages":[{"role":"user"}],"n_cmpl":1000}"#);
+    assert_eq!((param.as_deref(), code), (Some("n_cmpl"), "invalid_value"));
+}
+
+#[test]
+fn fields_by_which_engines_choose_are_found_at_the_top_alone() {
+    let routing = |fields: &str| {
+        let messages = r#""messages":[{"role":"user","content":"\"models\":[\"x\"]"}]"#;
+        parse(&format!(r#"{{"model":"m",{fields}{messages}}}"#)).routing
+    };
+    for (fields, found) in [
+        (r#""models":["a","b"],"#, Some("models")),
+        (r#""provider":{"order":["x"]},"#, Some("provider")),
+        (r#""providerOptions":{"gateway":{"only":["x"]}},"#, Some("providerOptions")),
+        (r#""\u0066allbacks":["b"],"#, Some("fallbacks")),
+        (r#""api_base":"http://x","user_config":{},"#, Some("user_config")),
+        (r#""extra_body":{"models":["b"]},"#, Some("extra_body")),
+        (r#""models":null,"#, None),
+        (
+            r#""tools":[{"function":{"parameters":{"models":["a"],"provider":1}}}],"metadata":{"route":"x"},"#,
+            None,
+        ),
+        (r#""transforms":["middle-out"],"#, None),
+        ("", None),
+    ] {
+        assert_eq!(routing(fields), found, "{fields}");
+    }
+    let vectors = Chat::parse_embeddings(br#"{"model":"m","input":"a","provider":{}}"#).unwrap();
+    assert_eq!(vectors.routing, Some("provider"));
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! Metering of a streamed chat answer while its bytes pass.
 //!
-//! Chunks are not parsed unless they seem to carry usage: the model's name, a finish and the amount of text
-//! are found by searching for their keys. That is sound because a quotation mark inside a JSON string is
-//! escaped, so a key's text with its closing mark and colon cannot occur in a value. The terminator is held
-//! back in [`Meter::tail`] until the receipt is written.
+//! Chunks are not parsed unless they seem to carry usage, or one of several choices ends: the model's name, a finish and
+//! the amount of text are found by searching for their keys ([`super::keys`]), and [`super::chunk`] walks each once for an
+//! error. The terminator is held back in [`Meter::tail`] until the receipt is written.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -12,7 +11,8 @@ use bytes::{BufMut, BytesMut};
 use memchr::memmem::Finder;
 use tollgate_policies::{Usage, Usd};
 
-use super::data;
+use super::keys::{string_bytes, string_end, value_after, values_after};
+use super::{chunk, data};
 use crate::wire::openai::{Answer, json_string};
 use crate::wire::splice::range_in;
 
@@ -55,8 +55,10 @@ pub struct Meter {
     pub reported: Option<Priced>,
     /// Tokens counted when it was reported.
     counted_then: u64,
-    /// Whether a choice has ended: the answer is whole even if no terminator follows.
-    pub finished: bool,
+    /// Choices asked for.
+    choices: u64,
+    /// Those that have ended, a bit for each.
+    ended: u128,
     /// Whether the engine sent an error, or what is not JSON, instead of going on.
     pub failed: bool,
     /// Whether the terminator came.
@@ -66,10 +68,10 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A meter for an answer of `model`; usage chunks are kept from clients that did not ask for them, and
+    /// A meter for an answer of `model` with so many choices; usage chunks are kept from clients that did not ask for them, and
     /// likelihoods unless `logprobs`.
     #[must_use]
-    pub fn new(model: &str, wants_usage: bool, logprobs: bool) -> Meter {
+    pub fn new(model: &str, choices: u64, wants_usage: bool, logprobs: bool) -> Meter {
         Meter {
             model: json_string(model),
             wants_usage,
@@ -78,7 +80,8 @@ impl Meter {
             text_bytes: 0,
             reported: None,
             counted_then: 0,
-            finished: false,
+            choices,
+            ended: 0,
             failed: false,
             done: false,
             tail: BytesMut::new(),
@@ -95,22 +98,26 @@ impl Meter {
             self.done = true;
             return self.tail.put_slice(frame);
         }
-        let torn = serde_json::from_slice::<serde::de::IgnoredAny>(&data).is_err();
-        if torn || data.starts_with(b"{\"error\"") || frame.starts_with(b"event: error") {
+        if chunk::is_broken(frame, &data) {
             self.failed = true;
             return;
         }
         self.count(&data);
-        match value_after(&data, &USAGE) {
-            Some(at) if data[at] == b'{' => self.with_usage(frame, &data, out, price),
-            _ => self.relabelled(frame, out),
-        }
+        // There may be more than one: in choices, or a vendor's own, beside one that is `null`.
+        let has_usage = values_after(&data, &USAGE).any(|at| data[at] == b'{');
+        if has_usage { self.with_usage(frame, &data, out, price) } else { self.relabelled(frame, out) }
     }
 
     /// Tokens as far as they can be told without the engine's own count: one a chunk, or by the text's length.
     #[must_use]
     pub fn counted_tokens(&self) -> u64 {
         self.chunks.max(self.text_bytes.div_ceil(BYTES_PER_TOKEN))
+    }
+
+    /// Whether every choice has ended: the answer is whole even if no terminator follows.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        u64::from(self.ended.count_ones()) >= self.choices
     }
 
     /// What the engine reported, and whether text came after that, which is counted here and added: some report at the beginning, or
@@ -131,7 +138,11 @@ impl Meter {
         }
         self.chunks += u64::from(text > 0);
         self.text_bytes += text;
-        self.finished |= value_after(data, &FINISH).is_some_and(|at| data[at] == b'"');
+        // Some write an empty reason until there is one.
+        let ends = |at: usize| data[at] == b'"' && data.get(at + 1) != Some(&b'"');
+        if values_after(data, &FINISH).any(ends) {
+            self.ended |= if self.choices == 1 { 1 } else { chunk::ended(data) };
+        }
     }
 
     fn with_usage(
@@ -205,41 +216,6 @@ impl Meter {
     }
 }
 
-/// Where the value of a key begins, at its first place.
-fn value_after(bytes: &[u8], key: &Finder<'_>) -> Option<usize> {
-    values_after(bytes, key).next()
-}
-
-/// Where the values of a key begin.
-fn values_after<'b>(bytes: &'b [u8], key: &'b Finder<'_>) -> impl Iterator<Item = usize> + 'b {
-    let blank = move |from: usize| {
-        let skipped = bytes.get(from..)?.iter().position(|byte| !byte.is_ascii_whitespace())?;
-        Some(from + skipped)
-    };
-    key.find_iter(bytes).filter_map(move |found| {
-        let colon = blank(found + key.needle().len()).filter(|at| bytes[*at] == b':')?;
-        blank(colon + 1)
-    })
-}
-
-/// Where the string that opens at `open` ends, its closing mark included.
-fn string_end(bytes: &[u8], open: usize) -> Option<usize> {
-    let mut at = open + 1;
-    loop {
-        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
-        if bytes[at] == b'"' {
-            return Some(at + 1);
-        }
-        at += 2;
-    }
-}
-
-/// Length of all string values of a key: each of several choices and calls has its own, and thoughts stand beside a `null`.
-fn string_bytes(bytes: &[u8], key: &Finder<'_>) -> u64 {
-    let strings = values_after(bytes, key).filter(|at| bytes[*at] == b'"');
-    strings.filter_map(|at| u64::try_from(string_end(bytes, at)? - at - 2).ok()).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,7 +235,7 @@ mod tests {
 
     #[test]
     fn names_the_catalogue_model_and_nothing_else_changes() {
-        let mut meter = Meter::new("small", true, true);
+        let mut meter = Meter::new("small", 1, true, true);
         let chunk = "data: {\"id\":1, \"model\" : \"in\\\"ner\", \"choices\":[{\"delta\":{\"content\":\"\\\"model\\\":\\\"x\\\"\"}}]}\r\n\r\n";
         assert_eq!(pass(&mut meter, chunk), chunk.replace("\"in\\\"ner\"", "\"small\""));
         assert_eq!(pass(&mut meter, ": ping\n\n"), ": ping\n\n");
@@ -268,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_cost_joins_the_usage_asked_for() {
-        let mut meter = Meter::new("m", true, true);
+        let mut meter = Meter::new("m", 1, true, true);
         let seen = pass(&mut meter, USAGE_CHUNK);
         assert!(
             seen.ends_with("\"completion_tokens\":2,\"cost_usd\":0.0000015,\"saved_usd\":0.0000005}}\n\n"),
@@ -279,7 +255,7 @@ mod tests {
 
     #[test]
     fn usage_not_asked_for_is_kept_back() {
-        let mut meter = Meter::new("m", false, true);
+        let mut meter = Meter::new("m", 1, false, true);
         assert_eq!(pass(&mut meter, USAGE_CHUNK), "");
         assert!(meter.reported.is_some());
     }
@@ -287,14 +263,14 @@ mod tests {
     #[test]
     fn likelihoods_not_asked_for_are_kept_back() {
         let chunk = "data: {\"model\":\"m\",\"choices\":[{\"delta\":{\"content\":\"a\"},\"logprobs\":{\"content\":[{\"token\":\"}\",\"logprob\":-1}]},\"finish_reason\":null}]}\n\n";
-        assert_eq!(pass(&mut Meter::new("m", true, true), chunk), chunk);
-        let kept = pass(&mut Meter::new("m", true, false), chunk);
+        assert_eq!(pass(&mut Meter::new("m", 1, true, true), chunk), chunk);
+        let kept = pass(&mut Meter::new("m", 1, true, false), chunk);
         assert_eq!(kept, chunk.replace("{\"content\":[{\"token\":\"}\",\"logprob\":-1}]}", "null"));
     }
 
     #[test]
     fn usage_in_words_is_not_usage() {
-        let mut meter = Meter::new("m", true, true);
+        let mut meter = Meter::new("m", 1, true, true);
         let chunk = "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"usage\\\":{\\\"prompt_tokens\\\":1}\"}}],\"usage\":null}\n\n";
         assert_eq!(pass(&mut meter, chunk), chunk);
         assert!(meter.reported.is_none());
@@ -302,7 +278,7 @@ mod tests {
 
     #[test]
     fn text_after_a_usage_is_counted_on() {
-        let mut meter = Meter::new("m", true, true);
+        let mut meter = Meter::new("m", 1, true, true);
         let told = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1}}\n\n";
         pass(&mut meter, told);
         assert!(meter.usage().is_some_and(|(usage, estimated)| usage.completion_tokens == 1 && !estimated));
@@ -319,7 +295,7 @@ mod tests {
     #[test]
     fn all_text_counts_wherever_it_stands() {
         let counted = |delta: &str| {
-            let mut meter = Meter::new("m", true, true);
+            let mut meter = Meter::new("m", 1, true, true);
             pass(&mut meter, &format!("data: {{\"choices\":[{{\"delta\":{delta}}}]}}\n\n"));
             meter.counted_tokens()
         };
@@ -340,8 +316,20 @@ mod tests {
     }
 
     #[test]
+    fn a_usage_is_found_wherever_it_stands() {
+        for chunk in [
+            r#"{"choices":[{"delta":{"content":""},"usage":null}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#,
+            r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop","usage":{"prompt_tokens":3,"completion_tokens":2}}]}"#,
+        ] {
+            let mut meter = Meter::new("m", 1, true, true);
+            pass(&mut meter, &format!("data: {chunk}\n\n"));
+            assert_eq!(meter.reported.map(|told| told.usage.completion_tokens), Some(2), "{chunk}");
+        }
+    }
+
+    #[test]
     fn the_terminator_waits() {
-        let mut meter = Meter::new("m", true, true);
+        let mut meter = Meter::new("m", 1, true, true);
         assert_eq!(pass(&mut meter, "data: [DONE]\n\n"), "");
         assert_eq!(pass(&mut meter, ": bye\n\n"), "");
         assert!(meter.done);
@@ -350,12 +338,30 @@ mod tests {
 
     #[test]
     fn ends_and_errors_are_seen() {
-        let mut meter = Meter::new("m", true, true);
+        let mut meter = Meter::new("m", 1, true, true);
         pass(&mut meter, "data: {\"choices\":[{\"finish_reason\":null}]}\n\n");
-        assert!(!meter.finished);
+        pass(&mut meter, "data: {\"choices\":[{\"finish_reason\":\"\"}]}\n\n");
+        assert!(!meter.is_whole());
         pass(&mut meter, "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n");
-        assert!(meter.finished);
-        assert_eq!(pass(&mut meter, "data: {\"error\":{\"message\":\"secret path\"}}\n\n"), "");
+        assert!(meter.is_whole());
+        let error = "data: {\"id\":\"x\",\"error\":{\"message\":\"secret path\"}}\n\n";
+        assert_eq!(pass(&mut meter, error), "");
         assert!(meter.failed);
+    }
+
+    #[test]
+    fn an_answer_is_whole_when_all_its_choices_are() {
+        let mut meter = Meter::new("m", 3, true, true);
+        let end = |index: u32| format!("{{\"index\":{index},\"finish_reason\":\"stop\"}}");
+        pass(&mut meter, &format!("data: {{\"choices\":[{}]}}\n\n", end(1)));
+        pass(&mut meter, &format!("data: {{\"choices\":[{}]}}\n\n", end(1)));
+        assert!(!meter.is_whole(), "the same one twice");
+        pass(
+            &mut meter,
+            &format!("data: {{\"choices\":[{{\"index\":1,\"finish_reason\":null}},{}]}}\n\n", end(2)),
+        );
+        assert!(!meter.is_whole());
+        pass(&mut meter, &format!("data: {{\"choices\":[{}]}}\n\n", end(0)));
+        assert!(meter.is_whole());
     }
 }
