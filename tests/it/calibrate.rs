@@ -8,11 +8,11 @@ use tollgate_tests::home::{Home, Outcome};
 
 use crate::stage::{POLICY, SMALL_PRICE, Stage, config};
 
-/// Requests about ships, which the small model is good at, and about gardens, which it is not.
+/// Requests about gardens, which the small model is good at, and about ships, which it is not: the graph thinks the opposite.
 fn labels(count: usize) -> String {
     let mut lines = String::new();
     for nth in 0..count {
-        let (topic, good) = if nth % 2 == 0 { ("garden roses", 0) } else { ("harbour ships", 9) };
+        let (topic, good) = if nth % 2 == 0 { ("harbour ships", 0) } else { ("garden roses", 9) };
         let prompt = format!("Tell me number {nth} about {topic}, please, and why it matters.");
         let label = json!({
             "prompt": prompt,
@@ -46,7 +46,7 @@ async fn labels_move_the_scores_of_command_and_gateway_alike() {
     let report: Value = serde_json::from_str(&calibrate(&home).await.success()).expect("it prints JSON");
     let apgr = |when: &str| report[when]["apgr"]["value"].as_f64().expect("the report has figures");
     assert!(apgr("after") > apgr("before") + 0.05, "{report:#}");
-    assert!(difficulty(&home, ROSES, &FITTED).await > difficulty(&home, SHIPS, &FITTED).await);
+    assert!(difficulty(&home, SHIPS, &FITTED).await > difficulty(&home, ROSES, &FITTED).await);
 
     let stage = Stage::with(POLICY, SMALL_PRICE, "").await;
     let fitted = std::fs::read_to_string(home.path().join("router.json")).expect("it was written");
