@@ -109,7 +109,8 @@ impl<'a> Plan<'a> {
         };
         let live = self.app.live();
         let learn = self.ask.policy.learn.as_ref();
-        let learned = learn.filter(|learn| learn.promote).and_then(|_| self.app.lessons.catalog());
+        let promotes = learn.filter(|learn| learn.promote);
+        let learned = promotes.and_then(|_| self.app.lessons.catalog(self.score.router));
         let catalog = learned.as_deref().unwrap_or(&self.app.catalog);
         let price = self.price_of_money();
         let decided = decide(&self.ask.policy, catalog, &live, &self.score, &self.facts(1.0), &needs, price);

@@ -240,6 +240,7 @@ impl World {
             familiar: asked.familiar,
             elapsed_us: 0,
             tolerance: Arc::clone(&self.tolerance),
+            router: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use tollgate_policies::Usd;
 
 use crate::ability::{Abilities, Ability};
 use crate::classify::Score;
+use crate::identity::RouterId;
 use crate::objective::{self, Worth};
 
 /// What was decided about one request: the score, what was asked for, and the models that might answer.
@@ -29,6 +30,9 @@ pub struct Choice {
     pub baseline: String,
     /// The models that might answer, in the catalogue's order.
     pub candidates: Vec<Candidate>,
+    /// Whose chances these are; `None` where that was not kept yet, or the classifier had failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<RouterId>,
 }
 
 /// A model that might have answered.
@@ -63,6 +67,7 @@ impl Choice {
             latency_weight: 0.0,
             baseline: String::new(),
             candidates: Vec::new(),
+            router: score.router,
         }
     }
 

@@ -9,7 +9,7 @@ use tollgate_tests::home::{Home, Outcome};
 use crate::stage::{POLICY, SMALL_PRICE, Stage, config};
 
 /// Requests about ships, which the small model is good at, and about gardens, which it is not.
-fn labels(count: usize) -> String {
+pub(crate) fn labels(count: usize) -> String {
     let mut lines = String::new();
     for nth in 0..count {
         let (topic, good) = if nth % 2 == 0 { ("garden roses", 0) } else { ("harbour ships", 9) };
@@ -24,7 +24,7 @@ fn labels(count: usize) -> String {
     lines
 }
 
-async fn calibrate(home: &Home) -> Outcome {
+pub(crate) async fn calibrate(home: &Home) -> Outcome {
     home.run(&["calibrate", "--labels", "labels.jsonl", "--out", "router.json", "--json"]).await
 }
 

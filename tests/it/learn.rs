@@ -5,6 +5,7 @@ use tollgate_tests::home::Home;
 use tollgate_tests::metrics::Exposition;
 use tollgate_tests::upstream::{Chat, Script, Upstream};
 
+use crate::calibrate::{calibrate, labels};
 use crate::stage::{SMALL_PRICE, Stage, ask, ask_stream, config, verified};
 
 /// Everything goes to `small` and every request is drawn for one of `learn`'s purposes.
@@ -21,8 +22,13 @@ fn is_drawn(id: &str) -> bool {
 }
 
 async fn outcomes(stage: &Stage) -> Value {
+    learned(&stage.home).await
+}
+
+/// What `ledger outcomes` says.
+pub(crate) async fn learned(home: &Home) -> Value {
     let args = ["ledger", "outcomes", "--json", "--config", "tollgate.toml", "--data-dir", "data"];
-    serde_json::from_str(&stage.home.run(&args).await.success()).expect("outcomes --json prints JSON")
+    serde_json::from_str(&home.run(&args).await.success()).expect("outcomes --json prints JSON")
 }
 
 /// Verdicts on a model by one kind of judge: good and bad.
@@ -270,8 +276,31 @@ async fn abilities_that_win_their_trial_are_put_in_force_and_survive_a_restart()
     .await;
     let before = outcomes(&stage).await;
     assert_ne!(before["in_force"]["small"], 0.0, "{before}");
-    let Stage { home, gateway, .. } = stage;
+    let Stage { home, gateway, small, large } = stage;
     gateway.stop().await;
     let again = home.serve().await;
     again.logged("the abilities", |log| log.contains("abilities learned before are in force again")).await;
+    again.stop().await;
+
+    // With a calibration the same numbers mean something else: neither the abilities nor the verdicts count.
+    home.write("labels.jsonl", &labels(240));
+    calibrate(&home).await.success();
+    let plain = config(&small.base_url(), &large.base_url(), SMALL_PRICE, "");
+    let fitted = "[router]\ncalibration = \"router.json\"\n";
+    home.write("tollgate.toml", &config(&small.base_url(), &large.base_url(), SMALL_PRICE, fitted));
+    let other = home.serve().await;
+    let judged = before["learned_from"].as_u64().expect("a count");
+    other.logged("what is left out", |log| log.contains("left out: learned under another router")).await;
+    assert!(other.log().contains(&format!("{judged}")), "{judged}: {}", other.log());
+    assert!(!other.log().contains("in force again"), "{}", other.log());
+    let after = learned(&home).await;
+    assert_eq!((&after["learned_from"], &after["left_out"]), (&0.into(), &judged.into()), "{after}");
+    assert_eq!(after["in_force"]["small"], 0.0, "{after}");
+    assert_ne!(after["router"], before["router"]);
+    other.stop().await;
+    // The old router is back, and so is what was learned under it.
+    home.write("tollgate.toml", &plain);
+    let back = home.serve().await;
+    back.logged("the abilities", |log| log.contains("abilities learned before are in force again")).await;
+    assert_eq!(learned(&home).await["in_force"], before["in_force"]);
 }

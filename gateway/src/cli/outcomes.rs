@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
-use tollgate::config::{Config, catalog};
+use tollgate::config::{Config, catalog, router};
 use tollgate::learn::{Study, abilities, study};
 use tollgate::ledger::{Reader, Tally};
-use tollgate_router::{Abilities, Ability, Evidence, Trial};
+use tollgate_router::{Abilities, Ability, Evidence, RouterId, Trial};
 
 use super::{CliError, Place, PolicyArgs, output};
 
@@ -26,7 +26,9 @@ pub(crate) struct OutcomesArgs {
 #[derive(Serialize)]
 struct Shown<'s> {
     judged: &'s [Tally],
+    router: RouterId,
     learned_from: usize,
+    left_out: usize,
     in_force: &'s Abilities,
     proposal: &'s Abilities,
     evidence: BTreeMap<&'s str, Vec<Evidence>>,
@@ -43,14 +45,17 @@ impl OutcomesArgs {
         let configured = abilities(&catalog(&config.models, &policies.default.baseline));
         let path = config.ledger()?;
         let ledger = Reader::open(&path)?;
-        let promoted = ledger.promotion()?.filter(|promotion| promotion.configured == configured);
+        let router = router(config.router.calibration.as_deref())?;
+        let promoted = ledger.promotion(router)?.filter(|promotion| promotion.configured == configured);
         let in_force = promoted.map_or_else(|| configured.clone(), |promotion| promotion.abilities);
-        let study = study(&path, configured, &in_force)?;
+        let study = study(&path, router, configured, &in_force)?;
         let judged = ledger.tallies()?;
         let evidence = in_force.keys().map(|model| (model.as_str(), study.learner.evidence(model))).collect();
         let shown = Shown {
             judged: &judged,
+            router,
             learned_from: study.outcomes,
+            left_out: study.left_out,
             in_force: &in_force,
             proposal: &study.proposal,
             evidence,
@@ -66,6 +71,13 @@ impl OutcomesArgs {
         } else {
             output::line(&verdicts(&judged))?;
             output::line(&table(&shown))?;
+            if study.left_out > 0 {
+                output::line(&format!(
+                    "{} verdicts are left out: on decisions of another router (graph or calibration) than this one, {router}, where \
+                     abilities mean something else.",
+                    study.left_out
+                ))?;
+            }
             output::line(&told(&study))?;
         }
         Ok(ExitCode::SUCCESS)

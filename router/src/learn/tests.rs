@@ -47,6 +47,7 @@ impl World {
             latency_weight: 0.0,
             baseline: "large".to_owned(),
             candidates: vec![candidate("small", 1_000_000), candidate("large", 50_000_000)],
+            router: None,
         }
     }
 
