@@ -53,12 +53,12 @@ pub fn draft(
         held: hold.amount(),
         accounts: hold.accounts().iter().map(Account::from).collect(),
         timings: Timings { score_us: u64::from(score.elapsed_us), ..Timings::default() },
-        // What was kept from before was not chosen here, so nothing can be learned from it.
+        // What was kept from before, or left by a draw that could not be had, has no probability: nothing can be learned from it.
         choice: ask
             .policy
             .learn
             .as_ref()
-            .filter(|_| weighed && !decision.kept)
+            .filter(|_| weighed && decision.teaches())
             .map(|_| decision.choice(score)),
         asked: weighed.then(|| asked(app, ask, chat, plan)),
         ..Receipt::default()

@@ -8,6 +8,7 @@ mod ability;
 mod bag;
 pub mod calibrate;
 pub mod catalog;
+mod chance;
 mod choice;
 pub mod classify;
 mod decide;

@@ -9,7 +9,7 @@ use crate::calibrate::{calibrate, labels};
 use crate::stage::{SMALL_PRICE, Stage, ask, ask_stream, config, verified};
 
 /// Everything goes to `small` and every request is drawn for one of `learn`'s purposes.
-fn policy(learn: &str) -> String {
+pub(crate) fn policy(learn: &str) -> String {
     format!(
         "[policy]\nname = \"default\"\nbaseline = \"large\"\n[objective]\nquality = 0.0\n[learn]\n{learn}\n"
     )
@@ -218,36 +218,6 @@ async fn a_shadow_that_fails_is_nobodys_trouble() {
     ask_until(&stage, "failed", 1.0).await;
     assert!(outcomes(&stage).await["judged"].as_array().is_some_and(Vec::is_empty));
     verified(&stage.home).await;
-}
-
-#[tokio::test]
-async fn exploration_is_drawn_and_on_record() {
-    let stage = Stage::with(&policy("explore = 0.2"), SMALL_PRICE, "").await;
-    let client = stage.client();
-    for _ in 0..100 {
-        assert_eq!(client.chat(&ask("auto")).await.status, 200);
-    }
-    let receipts = stage.receipts().await;
-    let explored: Vec<&Value> = receipts.iter().filter(|receipt| receipt["model"] == "large").collect();
-    // A tenth is expected; outside of these bounds lies one in a hundred thousand.
-    assert!((1..=25).contains(&explored.len()), "{} of 100", explored.len());
-    for receipt in &receipts {
-        let wanted = if receipt["model"] == "large" { 0.1 } else { 0.9 };
-        assert!((receipt["propensity"].as_f64().unwrap_or_default() - wanted).abs() < 1e-9, "{receipt}");
-    }
-    assert!(
-        explored[0]["reason"].as_str().is_some_and(|reason| reason.contains("explored")),
-        "{}",
-        explored[0]
-    );
-    // Who asks for the baseline's whole quality is not experimented with.
-    let careful = client.with("x-tollgate-quality", "1.0");
-    for _ in 0..30 {
-        assert_eq!(careful.chat(&ask("auto")).await.status, 200);
-    }
-    for receipt in &stage.receipts().await[100..] {
-        assert!((receipt["propensity"].as_f64().unwrap_or_default() - 1.0).abs() < 1e-9, "{receipt}");
-    }
 }
 
 #[tokio::test]

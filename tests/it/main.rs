@@ -16,6 +16,7 @@ mod disk;
 mod embeddings;
 mod errors;
 mod escalate;
+mod explore;
 mod harness;
 mod keys;
 mod learn;

@@ -79,7 +79,7 @@ impl Shadow {
             None => None,
         };
         let plain = chat.choices == 1 && !chat.tools && chat.images == 0;
-        let comparable = plain && !decision.kept && route.ask.pinned.is_none();
+        let comparable = plain && decision.teaches() && route.ask.pinned.is_none();
         if selected == baseline || !decision.ranked.contains(&baseline) || !comparable {
             return None;
         }
@@ -96,7 +96,7 @@ impl Shadow {
             request: call.id.clone(),
             domain: route.plan.score.domain,
             choice: decision.choice(&route.plan.score),
-            propensity: served_propensity(decision, learn.explore),
+            propensity: served_propensity(decision)?,
             served: decision.verdicts[selected].model.clone(),
             baseline,
             body: body.clone(),
@@ -221,14 +221,10 @@ fn judge_of(app: &App, route: &Route<'_>, name: &str) -> Option<usize> {
 }
 
 /// Probability that the served model was the one to serve, given that another than the baseline was.
-fn served_propensity(decision: &Decision, floor: f64) -> f64 {
-    let models = decision.ranked.len().max(1) as f64;
-    // What was explored stands before the best.
-    let explored = decision.propensity <= floor / models + f64::EPSILON;
-    let best = decision.ranked.get(usize::from(explored)).or(decision.ranked.first());
-    let baseline_first =
-        if best == Some(&decision.baseline) { 1.0 - floor + floor / models } else { floor / models };
-    (decision.propensity / (1.0 - baseline_first).max(f64::EPSILON)).clamp(f64::EPSILON, 1.0)
+fn served_propensity(decision: &Decision) -> Option<f64> {
+    let (served, baseline) =
+        (decision.propensity_of(decision.ranked[0])?, decision.propensity_of(decision.baseline)?);
+    Some((served / (1.0 - baseline).max(f64::EPSILON)).clamp(f64::EPSILON, 1.0))
 }
 
 /// The same request for another model, whole.
