@@ -92,6 +92,14 @@ impl Decision {
         !self.kept && self.chance != Chance::Lost
     }
 
+    /// The probability of the least probable of those that might have come first.
+    pub(crate) fn least_propensity(&self) -> f64 {
+        match &self.chance {
+            Chance::Drawn(draw) => draw.each,
+            Chance::Nothing | Chance::Lost => 0.0,
+        }
+    }
+
     /// Whether the model at this place might have come first: of those that may answer the ones that could be drawn, if any was.
     pub(crate) fn might_answer(&self, place: usize) -> bool {
         match &self.chance {

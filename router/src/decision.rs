@@ -191,6 +191,7 @@ impl Decision {
                 .map(|verdict| verdict.model.clone())
                 .unwrap_or_default(),
             candidates: admitted.map(candidate).collect(),
+            each: self.least_propensity(),
             ..Choice::of(score)
         }
     }

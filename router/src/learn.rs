@@ -5,6 +5,7 @@
 
 mod posterior;
 mod trial;
+mod weight;
 
 use std::collections::VecDeque;
 

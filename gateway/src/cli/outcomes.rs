@@ -127,9 +127,15 @@ fn told(study: &Study) -> String {
     } else {
         "not shown to be better: what is in force stays"
     };
+    let open = match trial.bias {
+        bias if bias >= 5e-5 => format!(
+            ", of which {bias:.4} to each side for models that chance gave too little or nothing (see explore)"
+        ),
+        _ => String::new(),
+    };
     format!(
         "The abilities learned, tried on {} requests of which they would send {} elsewhere: value {:+.4} a request, 95 % within \
-         {:+.4} to {:+.4}; {verdict}.",
+         {:+.4} to {:+.4}{open}; {verdict}.",
         trial.requests, trial.differing, trial.gain, trial.low, trial.high
     )
 }

@@ -47,6 +47,7 @@ impl World {
             latency_weight: 0.0,
             baseline: "large".to_owned(),
             candidates: vec![candidate("small", 1_000_000), candidate("large", 50_000_000)],
+            each: 0.0,
             router: None,
         }
     }
@@ -59,7 +60,7 @@ impl World {
     /// A request served as `abilities` say, exploring with this floor, and judged by its user.
     fn judged(&mut self, in_force: &Abilities, floor: f64) -> Outcome {
         self.asked += 1;
-        let choice = self.choice();
+        let choice = Choice { each: floor / 2.0, ..self.choice() };
         let best = choice.take(in_force).unwrap().model.clone();
         let explored = self.draws.next() < floor / 2.0;
         let other = if best == "small" { "large" } else { "small" };
@@ -193,6 +194,65 @@ fn a_model_that_was_never_judged_is_not_promoted() {
     let trial = learner.trial(&priors);
     assert!(trial.differing > 100 && trial.gain > 0.0, "{trial:?}");
     assert!(!trial.promotes(), "{trial:?}");
+}
+
+/// A learner that knows the small model for better than configured, and what was in force.
+fn judged_by_chance(each: f64, seed: u64) -> (Learner, Abilities) {
+    let in_force = abilities(0.0);
+    let mut world = World::new(1.0, seed);
+    let mut learner = Learner::new(in_force.clone());
+    for _ in 0..4000 {
+        let mut outcome = world.judged(&in_force, 0.2);
+        outcome.choice.each = each;
+        learner.learn(outcome);
+    }
+    (learner, in_force)
+}
+
+#[test]
+fn no_answer_outweighs_all_others() {
+    let (mut learner, in_force) = judged_by_chance(0.1, 20);
+    let before = learner.trial(&in_force);
+    assert_eq!((before.clipped, before.bias), (0, 0.0), "one in ten is often enough: {before:?}");
+    // A bad answer that was all but impossible: unbounded it stands for a million others.
+    let mut outcome = World::new(0.0, 21).judged(&in_force, 0.2);
+    (outcome.model, outcome.good, outcome.propensity) = ("small".to_owned(), false, 1e-6);
+    outcome.request = "an improbable one".to_owned();
+    (outcome.choice.p_small, outcome.choice.p_large) = (0.6, 0.8);
+    learner.learn(outcome);
+    let after = learner.trial(&in_force);
+    assert_eq!((after.clipped, after.differing), (1, before.differing + 1), "{after:?}");
+    // It counts for one in thirty requests at most, and for what it may have counted too little.
+    assert!((after.gain - before.gain).abs() < 1.0 / 30.0 + 1e-3, "{before:?} {after:?}");
+    assert!(after.bias > 0.0 && after.bias < 1e-3, "{after:?}");
+}
+
+#[test]
+fn what_could_not_be_drawn_is_not_taken_on_trust() {
+    let (learner, in_force) = judged_by_chance(0.1, 22);
+    assert!(learner.trial(&in_force).promotes());
+    // The same verdicts where the other model could never have been drawn: nothing shows how good it is at those requests.
+    let (learner, in_force) = judged_by_chance(0.0, 22);
+    let trial = learner.trial(&in_force);
+    assert!(trial.bias > 0.1 && trial.low < 0.0 && !trial.promotes(), "{trial:?}");
+}
+
+#[test]
+fn seldom_explored_models_are_not_promoted_by_luck() {
+    let promoted = (0..12).filter(|seed| {
+        let mut world = World::new(0.3, 300 + seed);
+        let in_force = abilities(0.3);
+        let mut learner = Learner::new(in_force.clone());
+        // Looked at again and again, as a gateway does.
+        (0..4).any(|_| {
+            for _ in 0..750 {
+                let outcome = world.judged(&in_force, 0.02);
+                learner.learn(outcome);
+            }
+            learner.trial(&in_force).promotes()
+        })
+    });
+    assert!(promoted.count() <= 1);
 }
 
 #[test]

@@ -2,9 +2,10 @@
 //!
 //! Each half of the requests is decided again under the abilities made from the other half. What that would have been worth
 //! is taken from the model of good answers, and corrected by the judged answers, each weighed by how improbable it was to be
-//! judged (Dudík, Langford, Li: Doubly Robust Policy Evaluation and Learning, 2011). Since the trial is looked at again and
-//! again as verdicts come in, its interval is one that holds at every look (Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas:
-//! Time-uniform central limit theory and asymptotic confidence sequences, 2021), not the normal one of a single look.
+//! judged (Dudík, Langford, Li: Doubly Robust Policy Evaluation and Learning, 2011). `weight` says how far, and what that
+//! leaves open. Since the trial is looked at again and again as verdicts come in, its interval is one that holds at every look
+//! (Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas: Time-uniform central limit theory and asymptotic confidence sequences,
+//! 2021), not the normal one of a single look.
 
 use std::collections::BTreeMap;
 
@@ -13,19 +14,18 @@ use serde::Serialize;
 use crate::ability::Abilities;
 use crate::choice::{Candidate, Choice};
 
+use super::weight::{Estimate, LEAST_JUDGED, Weights};
 use super::{Learner, Outcome};
 
-/// Requests judged before anything is promoted, and judged answers of either side among those that would go elsewhere: where
-/// one side was never judged the estimate is the model's own opinion.
+/// Requests judged before anything is promoted.
 const LEAST_REQUESTS: usize = 100;
-const LEAST_JUDGED: usize = 30;
 /// Probability that the interval ever misses the truth.
 const ALPHA: f64 = 0.05;
 /// The number of requests at which the interval is narrowest for its kind.
 const TIGHTEST: f64 = 500.0;
 
 /// What a trial came to; values are in quality, the objective's unit, for each judged request.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Trial {
     /// Requests of which an answer was judged.
     pub requests: usize,
@@ -35,6 +35,11 @@ pub struct Trial {
     pub judged_for: usize,
     /// The ones where an answer that speaks against it was.
     pub judged_against: usize,
+    /// Judged answers that were so improbable that they count for less than their propensity says.
+    pub clipped: usize,
+    /// The most by which the gain may be wrong because of that, and because of answers that could not have been judged at all; a
+    /// part of the interval.
+    pub bias: f64,
     /// How much more a request would be worth on average. Of the two models at a differing request the cheaper counts with
     /// all its quality, the dearer with no more than was asked for: a gain is above 0 where the objective is right to
     /// change its mind.
@@ -62,7 +67,8 @@ pub(super) fn of(learner: &Learner, in_force: &Abilities) -> Trial {
     for outcome in &learner.outcomes {
         requests.entry(&outcome.request).or_default().push(outcome);
     }
-    let (mut differing, mut judged_for, mut judged_against) = (0, 0, 0);
+    let weights = Weights::of(requests.len());
+    let mut trial = Trial { requests: requests.len(), ..Trial::default() };
     let mut gains = Vec::with_capacity(requests.len());
     for (request, judged) in &requests {
         let tried = if is_odd(request) { &from_even } else { &from_odd };
@@ -74,14 +80,19 @@ pub(super) fn of(learner: &Learner, in_force: &Abilities) -> Trial {
                 continue;
             }
         };
-        differing += 1;
-        judged_for += usize::from(judged.iter().any(|outcome| change.rests_on(&outcome.model, 1.0)));
-        judged_against += usize::from(judged.iter().any(|outcome| change.rests_on(&outcome.model, -1.0)));
-        gains.push(change.gain(choice, judged, tried));
+        trial.differing += 1;
+        trial.judged_for += usize::from(judged.iter().any(|outcome| change.rests_on(&outcome.model, 1.0)));
+        trial.judged_against +=
+            usize::from(judged.iter().any(|outcome| change.rests_on(&outcome.model, -1.0)));
+        let gain = change.gain(choice, judged, tried, weights);
+        trial.clipped += gain.clipped;
+        trial.bias += gain.bias;
+        gains.push(gain.value);
     }
     let (gain, reach) = interval(&gains);
-    let requests = gains.len();
-    Trial { requests, differing, judged_for, judged_against, gain, low: gain - reach, high: gain + reach }
+    trial.bias /= gains.len().max(1) as f64;
+    (trial.gain, trial.low, trial.high) = (gain, gain - reach - trial.bias, gain + reach + trial.bias);
+    trial
 }
 
 /// What another model at one request is worth: qualities that have to be estimated, each with its sign, and what is known.
@@ -106,22 +117,22 @@ impl<'c> Change<'c> {
         self.sides.iter().any(|(side, own)| *side == model && own * sign > 0.0)
     }
 
-    fn gain(&self, choice: &Choice, judged: &[&Outcome], abilities: &Abilities) -> f64 {
-        let sides = self.sides.iter().map(|(model, sign)| sign * quality(choice, model, judged, abilities));
-        self.known + sides.sum::<f64>()
+    fn gain(
+        &self,
+        choice: &Choice,
+        judged: &[&Outcome],
+        abilities: &Abilities,
+        weights: Weights,
+    ) -> Estimate {
+        let [one, other] = &self.sides;
+        let known = Estimate { value: self.known, ..Estimate::default() };
+        if one.0 == other.0 {
+            // The same answer on both sides: whatever it is worth, it makes no difference.
+            return known;
+        }
+        let of = |model: &str| weights.quality(choice, model, judged, abilities.get(model));
+        known.plus(one.1, of(one.0)).plus(other.1, of(other.0))
     }
-}
-
-/// Doubly-robust quality of a model's answer to one request.
-fn quality(choice: &Choice, model: &str, judged: &[&Outcome], abilities: &Abilities) -> f64 {
-    let expected = abilities.get(model).map_or(0.5, |ability| choice.p_good(ability));
-    let errors: Vec<f64> = judged
-        .iter()
-        .filter(|outcome| outcome.model == model)
-        .map(|outcome| (f64::from(u8::from(outcome.good)) - expected) / outcome.propensity)
-        .collect();
-    // The same answer judged twice is one answer.
-    expected + errors.iter().sum::<f64>() / errors.len().max(1) as f64
 }
 
 /// Mean, and half the width of the interval that holds at every number of requests.
