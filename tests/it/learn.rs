@@ -16,7 +16,7 @@ pub(crate) fn policy(learn: &str) -> String {
 }
 
 /// Whether a request is drawn to be asked twice at a share of a half: the draw is its id's.
-fn is_drawn(id: &str) -> bool {
+pub(crate) fn is_drawn(id: &str) -> bool {
     let bits = u64::from_str_radix(&id[id.len() - 13..], 16).expect("ids end in hexadecimal digits");
     (bits & u64::from(u32::MAX)) >> 31 == 0
 }
@@ -32,7 +32,7 @@ pub(crate) async fn learned(home: &Home) -> Value {
 }
 
 /// Verdicts on a model by one kind of judge: good and bad.
-fn verdicts(outcomes: &Value, model: &str, source: &str) -> (u64, u64) {
+pub(crate) fn verdicts(outcomes: &Value, model: &str, source: &str) -> (u64, u64) {
     let judged = outcomes["judged"].as_array().expect("a list");
     let of = |side: &str| {
         let tally = judged.iter().find(|tally| tally["model"] == model);

@@ -21,6 +21,7 @@ mod harness;
 mod keys;
 mod learn;
 mod length;
+mod lessons;
 mod observe;
 mod overlap;
 mod pacing;
