@@ -20,7 +20,7 @@ use tollgate_policies::Policy;
 use tollgate_router::{Abilities, Catalog, Learner, Outcome, RouterId, Trial};
 
 use crate::app::App;
-use crate::ledger::{Judged, LedgerError, Location, Promotion, Reader, now_ms};
+use crate::ledger::{Judged, LedgerError, Location, Promotion, Reader, Source, now_ms};
 
 pub use shadow::{Answered, Shadow};
 
@@ -216,12 +216,11 @@ impl Verdicts {
     fn read(ledger: &Reader, router: RouterId) -> Result<Verdicts, LedgerError> {
         let mut verdicts = Verdicts { outcomes: Vec::new(), left_out: 0 };
         for judged in ledger.judged(NEWEST)? {
-            let Judged { request_id: request, model, good, propensity, choice: Some(choice), .. } = judged
-            else {
-                continue;
-            };
+            let Judged { request_id: request, model, source, good, propensity, choice, .. } = judged;
+            let Some(choice) = choice else { continue };
+            let asked_twice = source != Source::Feedback;
             if choice.router == Some(router) {
-                verdicts.outcomes.push(Outcome { request, choice, model, good, propensity });
+                verdicts.outcomes.push(Outcome { request, choice, model, good, propensity, asked_twice });
             } else {
                 verdicts.left_out += 1;
             }

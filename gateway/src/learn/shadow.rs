@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
 use tollgate_policies::{Policy, Usd};
-use tollgate_router::{Choice, Decision};
+use tollgate_router::Choice;
 
 use super::compare::{Likeness, compare};
 use super::errand::{Errand, Unanswered};
@@ -38,8 +38,8 @@ pub struct Shadow {
     request: String,
     domain: &'static str,
     choice: Choice,
-    /// That the served model served, among the requests asked twice.
-    propensity: f64,
+    /// Of a request that is drawn: that the served model serves, and that any other than the baseline does.
+    propensity: (f64, f64),
     served: String,
     baseline: usize,
     body: Bytes,
@@ -104,7 +104,7 @@ impl Shadow {
             request: call.id.clone(),
             domain: route.plan.score.domain,
             choice: decision.choice(&route.plan.score),
-            propensity: served_propensity(decision)?,
+            propensity: (decision.propensity_of(selected)?, 1.0 - decision.propensity_of(baseline)?),
             served: decision.verdicts[selected].model.clone(),
             baseline,
             body: body.clone(),
@@ -214,8 +214,9 @@ impl Shadow {
             choice: Some(self.choice.clone()),
         };
         let baseline = &self.app.catalog.models()[self.baseline].name;
-        // Of requests asked twice the baseline's answer is always judged.
-        let verdicts = vec![judged(&self.served, good.0, self.propensity), judged(baseline, good.1, 1.0)];
+        let (served, asked_twice) = self.propensity;
+        // Of what another model serves the baseline's answer is always judged.
+        let verdicts = vec![judged(&self.served, good.0, served), judged(baseline, good.1, asked_twice)];
         match self.app.learn(verdicts).await {
             Ok(()) => word,
             Err(error) => {
@@ -238,13 +239,6 @@ const fn word(unanswered: Unanswered) -> &'static str {
 fn judge_of(app: &App, route: &Route<'_>, name: &str) -> Option<usize> {
     let place = app.catalog.position(name)?;
     route.decision.ranked.contains(&place).then_some(place)
-}
-
-/// Probability that the served model was the one to serve, given that another than the baseline was.
-fn served_propensity(decision: &Decision) -> Option<f64> {
-    let (served, baseline) =
-        (decision.propensity_of(decision.ranked[0])?, decision.propensity_of(decision.baseline)?);
-    Some((served / (1.0 - baseline).max(f64::EPSILON)).clamp(f64::EPSILON, 1.0))
 }
 
 /// The same request for another model, whole.

@@ -63,7 +63,7 @@ pub struct Judged {
     pub source: Source,
     /// The verdict.
     pub good: bool,
-    /// Probability that this model's answer was the one judged, for a request that is judged at all.
+    /// Probability that this model's answer came to be judged, for a request that is judged, or one that was drawn to be asked twice.
     pub propensity: f64,
     /// What was decided and what could have been; `None` where the policy does not learn.
     pub choice: Option<Choice>,

@@ -67,7 +67,26 @@ impl World {
         let model = if explored { other.to_owned() } else { best };
         let propensity = if explored { floor / 2.0 } else { 1.0 - floor / 2.0 };
         let good = self.good(&choice, &model);
-        Outcome { request: format!("req_{}", self.asked), choice, model, good, propensity }
+        Outcome {
+            request: format!("req_{}", self.asked),
+            choice,
+            model,
+            good,
+            propensity,
+            asked_twice: false,
+        }
+    }
+
+    /// A request that was drawn to be asked twice: nothing is judged where it goes to the baseline.
+    fn asked_twice(&mut self, in_force: &Abilities, floor: f64) -> Vec<Outcome> {
+        let served = self.judged(in_force, floor);
+        if served.model == "large" {
+            return Vec::new();
+        }
+        let good = self.good(&served.choice, "large");
+        // Of two models the other one serves whenever the baseline does not.
+        let served = Outcome { asked_twice: true, ..served };
+        vec![Outcome { model: "large".to_owned(), good, ..served.clone() }, served]
     }
 
     /// What decisions under some abilities are truly worth, on fresh prompts.
@@ -188,12 +207,52 @@ fn a_model_that_was_never_judged_is_not_promoted() {
         let model = choice.take(&priors).unwrap().model.clone();
         if model != "small" {
             let good = world.draws.next() < 0.3;
-            learner.learn(Outcome { request: format!("req_{number}"), choice, model, good, propensity: 1.0 });
+            learner.learn(Outcome {
+                request: format!("req_{number}"),
+                choice,
+                model,
+                good,
+                propensity: 1.0,
+                asked_twice: false,
+            });
         }
     }
     let trial = learner.trial(&priors);
     assert!(trial.differing > 100 && trial.gain > 0.0, "{trial:?}");
     assert!(!trial.promotes(), "{trial:?}");
+}
+
+#[test]
+fn the_few_that_went_below_the_baseline_stand_for_those_that_did_not() {
+    let in_force = abilities(0.6);
+    let mut world = World::new(1.0, 30);
+    let mut learner = Learner::new(in_force.clone());
+    for _ in 0..9000 {
+        world.asked_twice(&in_force, 0.2).into_iter().for_each(|outcome| learner.learn(outcome));
+    }
+    let trial = learner.trial(&in_force);
+    let (new, old) = (world.worth(&learner.proposal()), world.worth(&in_force));
+    // Most requests went to the baseline, and most of those would change: among the ones judged they are few.
+    assert!(trial.differing * 2 < trial.requests, "or the test shows nothing: {trial:?}");
+    assert!((trial.low..=trial.high).contains(&(new - old)), "{trial:?} and truly {}", new - old);
+    assert!((trial.gain - (new - old)).abs() < 0.03 && trial.promotes(), "{trial:?} and truly {}", new - old);
+}
+
+#[test]
+fn a_second_verdict_on_an_answer_is_no_second_answer() {
+    let mut world = World::new(0.3, 31);
+    let outcomes: Vec<Outcome> = (0..400).map(|_| world.judged(&abilities(0.3), 0.2)).collect();
+    let learn = |all: &mut dyn Iterator<Item = Outcome>| {
+        let mut learner = Learner::new(abilities(0.0));
+        all.for_each(|outcome| learner.learn(outcome));
+        learner
+    };
+    let again = outcomes.iter().map(|outcome| Outcome { asked_twice: true, ..outcome.clone() });
+    let (once, twice) =
+        (learn(&mut outcomes.iter().cloned()), learn(&mut outcomes.iter().cloned().chain(again)));
+    assert_eq!(once.proposal(), twice.proposal());
+    let deviation = |learner: &Learner| learner.evidence("small")[0].deviation;
+    assert!((deviation(&once) - deviation(&twice)).abs() < 1e-9);
 }
 
 /// A learner that knows the small model for better than configured, and what was in force.
@@ -271,6 +330,7 @@ fn both_answers_to_a_request_count_once() {
                 model: model.to_owned(),
                 good,
                 propensity: 1.0,
+                asked_twice: true,
             });
         }
     }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::ability::Abilities;
 use crate::choice::{Candidate, Choice};
+use crate::objective;
 
 use super::weight::{Estimate, LEAST_JUDGED, Weights};
 use super::{Learner, Outcome};
@@ -74,31 +75,37 @@ pub(super) fn of(learner: &Learner, in_force: &Abilities) -> Trial {
         let tried = if is_odd(request) { &from_even } else { &from_odd };
         let choice = &judged[0].choice;
         let change = match (choice.take(tried), choice.take(in_force)) {
-            (Some(new), Some(old)) if new.model != old.model => Change::of(choice, old, new, tried),
-            _ => {
-                gains.push(0.0);
-                continue;
-            }
+            (Some(new), Some(old)) if new.model != old.model => Some(Change::of(choice, old, new, tried)),
+            _ => None,
         };
-        trial.differing += 1;
-        trial.judged_for += usize::from(judged.iter().any(|outcome| change.rests_on(&outcome.model, 1.0)));
-        trial.judged_against +=
-            usize::from(judged.iter().any(|outcome| change.rests_on(&outcome.model, -1.0)));
-        let gain = change.gain(choice, judged, tried, weights);
+        if let Some(change) = &change {
+            let rests = |sign| judged.iter().any(|outcome| change.rests_on(&outcome.model, sign));
+            trial.differing += 1;
+            trial.judged_for += usize::from(rests(1.0));
+            trial.judged_against += usize::from(rests(-1.0));
+        }
+        let mut gain = Estimate::default();
+        // A request may be judged by its caller and have been drawn to be asked twice: it stands for others in both.
+        for asked_twice in [false, true] {
+            let mine = judged.iter().filter(|outcome| outcome.asked_twice == asked_twice);
+            let mine: Vec<&Outcome> = mine.copied().collect();
+            if !mine.is_empty() {
+                gain = gain.plus(1.0, weights.gain(change.as_ref(), choice, &mine, tried));
+            }
+        }
         trial.clipped += gain.clipped;
-        trial.bias += gain.bias;
-        gains.push(gain.value);
+        gains.push(gain);
     }
-    let (gain, reach) = interval(&gains);
-    trial.bias /= gains.len().max(1) as f64;
-    (trial.gain, trial.low, trial.high) = (gain, gain - reach - trial.bias, gain + reach + trial.bias);
+    let (gain, reach, bias) = interval(&gains);
+    (trial.gain, trial.bias) = (gain, bias);
+    (trial.low, trial.high) = (gain - reach - bias, gain + reach + bias);
     trial
 }
 
 /// What another model at one request is worth: qualities that have to be estimated, each with its sign, and what is known.
-struct Change<'c> {
-    sides: [(&'c str, f64); 2],
-    known: f64,
+pub(super) struct Change<'c> {
+    pub(super) sides: [(&'c str, f64); 2],
+    pub(super) known: f64,
 }
 
 impl<'c> Change<'c> {
@@ -107,47 +114,37 @@ impl<'c> Change<'c> {
         let (cheap, dear, sign) = if saved > 0.0 { (new, old, 1.0) } else { (old, new, -1.0) };
         let p_good = |model: &str| abilities.get(model).map_or(0.5, |ability| choice.p_good(ability));
         // More than was asked for does not count: the baseline's quality less the gap is then what the cheaper has to reach.
-        let more = p_good(&dear.model) >= p_good(&choice.baseline) - choice.gap;
-        let (measure, gap) =
-            if more { (choice.baseline.as_str(), choice.gap) } else { (dear.model.as_str(), 0.0) };
+        let baseline = p_good(&choice.baseline);
+        let asked = objective::good_enough(baseline, f64::from(choice.p_large), choice.gap);
+        let (measure, gap) = match p_good(&dear.model) >= asked {
+            true => (choice.baseline.as_str(), baseline - asked),
+            false => (dear.model.as_str(), 0.0),
+        };
         Change { sides: [(&cheap.model, sign), (measure, -sign)], known: saved + sign * gap }
     }
 
     fn rests_on(&self, model: &str, sign: f64) -> bool {
         self.sides.iter().any(|(side, own)| *side == model && own * sign > 0.0)
     }
-
-    fn gain(
-        &self,
-        choice: &Choice,
-        judged: &[&Outcome],
-        abilities: &Abilities,
-        weights: Weights,
-    ) -> Estimate {
-        let [one, other] = &self.sides;
-        let known = Estimate { value: self.known, ..Estimate::default() };
-        if one.0 == other.0 {
-            // The same answer on both sides: whatever it is worth, it makes no difference.
-            return known;
-        }
-        let of = |model: &str| weights.quality(choice, model, judged, abilities.get(model));
-        known.plus(one.1, of(one.0)).plus(other.1, of(other.0))
-    }
 }
 
-/// Mean, and half the width of the interval that holds at every number of requests.
-fn interval(values: &[f64]) -> (f64, f64) {
-    let count = values.len() as f64;
-    if values.is_empty() {
-        return (0.0, 0.0);
+/// The mean gain, half the width of the interval that holds at every number of requests, and how far that may be off. A ratio
+/// of two means, of the gains and of the requests stood for; a request counts once, whatever it stands for.
+fn interval(gains: &[Estimate]) -> (f64, f64, f64) {
+    let count = gains.len() as f64;
+    let stands_for: f64 = gains.iter().map(|gain| gain.stands_for).sum();
+    if stands_for <= 0.0 {
+        return (0.0, 0.0, 0.0);
     }
-    let mean = values.iter().sum::<f64>() / count;
-    let variance = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / count;
+    let mean = gains.iter().map(|gain| gain.value).sum::<f64>() / stands_for;
+    let off = |gain: &Estimate| gain.value - mean * gain.stands_for;
+    let variance = gains.iter().map(|gain| off(gain) * off(gain)).sum::<f64>() / count;
     let twice = -2.0 * ALPHA.ln();
     let rho2 = (twice + (twice + 1.0).ln()) / TIGHTEST;
     let spread = count * rho2 + 1.0;
     let reach = (variance * 2.0 * spread / (count * count * rho2) * (spread.sqrt() / ALPHA).ln()).sqrt();
-    (mean, reach)
+    let bias = gains.iter().map(|gain| gain.bias).sum::<f64>();
+    (mean, reach * count / stands_for, bias / stands_for)
 }
 
 /// Which half a request is in, by a hash of its id (FNV-1a).

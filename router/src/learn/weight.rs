@@ -8,11 +8,15 @@
 //! wrong by is at most the larger of its chance and the rest, and p is known of what was judged and, of what was not, at
 //! least what exploration left to each model ([`Choice::each`]). A model that could not have been drawn has p = 0: there the
 //! estimate is the model's opinion alone, and the bound says so.
+//!
+//! What is asked twice went to another model than the baseline: where that is improbable the few requests that did stand for
+//! the many that did not, so that the estimate is one of all requests and not of those that go below the baseline.
 
-use crate::ability::Ability;
+use crate::ability::Abilities;
 use crate::choice::Choice;
 
 use super::Outcome;
+use super::trial::Change;
 
 /// Judged answers of either side among the requests that would go elsewhere before anything is promoted, and the most
 /// answers that one may stand for: of an answer that is judged once in 1/p requests, so many are judged in `LEAST_JUDGED`/p,
@@ -25,12 +29,14 @@ pub(super) struct Weights {
     most: f64,
 }
 
-/// A value estimated at one request.
+/// A gain estimated at one request, for all that it stands for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Estimate {
     pub(super) value: f64,
     /// The most that its expectation may be wrong by.
     pub(super) bias: f64,
+    /// Requests that it stands for.
+    pub(super) stands_for: f64,
     /// Judged answers whose weight was cut.
     pub(super) clipped: usize,
 }
@@ -41,6 +47,7 @@ impl Estimate {
         Estimate {
             value: self.value + times * other.value,
             bias: self.bias + times.abs() * other.bias,
+            stands_for: self.stands_for + other.stands_for,
             clipped: self.clipped + other.clipped,
         }
     }
@@ -52,15 +59,40 @@ impl Weights {
         Weights { most: (requests as f64 / LEAST_JUDGED as f64).max(1.0) }
     }
 
-    /// Doubly-robust quality of a model's answer to one request.
-    pub(super) fn quality(
+    /// What a change is worth at a request, by answers that came to be judged in one way; nothing if there is no change.
+    pub(super) fn gain(
         self,
+        change: Option<&Change<'_>>,
         choice: &Choice,
+        judged: &[&Outcome],
+        abilities: &Abilities,
+    ) -> Estimate {
+        // The baseline's answer is judged of all requests asked twice.
+        let most = judged.iter().map(|outcome| outcome.propensity).fold(0.0, f64::max);
+        let reached = if judged[0].asked_twice { most } else { 1.0 };
+        let stands_for = (1.0 / reached).min(self.most);
+        let nothing = Estimate { stands_for, ..Estimate::default() };
+        let Some(Change { sides, known }) = change else { return nothing };
+        let unreached = (1.0 / reached - stands_for) * (1.0 + known.abs());
+        let known = Estimate { value: stands_for * known, bias: unreached, ..nothing };
+        let [(one, sign), (other, opposite)] = *sides;
+        if one == other {
+            // The same answer on both sides: whatever it is worth, it makes no difference.
+            return known;
+        }
+        let of = |model: &str| self.quality((choice, stands_for), model, judged, abilities);
+        known.plus(sign, of(one)).plus(opposite, of(other))
+    }
+
+    /// Doubly-robust quality of a model's answer to one request, for all that it stands for.
+    fn quality(
+        self,
+        (choice, stands_for): (&Choice, f64),
         model: &str,
         judged: &[&Outcome],
-        ability: Option<&Ability>,
+        abilities: &Abilities,
     ) -> Estimate {
-        let expected = ability.map_or(0.5, |ability| choice.p_good(ability));
+        let expected = abilities.get(model).map_or(0.5, |ability| choice.p_good(ability));
         let (mut errors, mut count, mut clipped) = (0.0, 0usize, 0);
         // Of what was not judged it is known only how seldom it may have been.
         let mut propensity = f64::INFINITY;
@@ -76,7 +108,8 @@ impl Weights {
         }
         let unreached = (1.0 - self.most * propensity).max(0.0);
         // The same answer judged twice is one answer.
-        let value = expected + errors / count.max(1) as f64;
-        Estimate { value, bias: unreached * expected.max(1.0 - expected), clipped }
+        let value = stands_for * expected + errors / count.max(1) as f64;
+        let bias = stands_for * unreached * expected.max(1.0 - expected);
+        Estimate { value, bias, stands_for: 0.0, clipped }
     }
 }
