@@ -239,6 +239,24 @@ fn the_few_that_went_below_the_baseline_stand_for_those_that_did_not() {
 }
 
 #[test]
+fn half_of_a_pair_stands_for_nothing() {
+    let in_force = abilities(0.6);
+    let mut world = World::new(1.0, 32);
+    let (mut learner, mut halves) = (Learner::new(in_force.clone()), Learner::new(in_force.clone()));
+    for _ in 0..2000 {
+        for outcome in world.asked_twice(&in_force, 0.2) {
+            if outcome.model != "large" {
+                halves.learn(outcome.clone());
+            }
+            learner.learn(outcome);
+        }
+    }
+    assert!(learner.trial(&in_force).gain > 0.0);
+    let trial = halves.trial(&in_force);
+    assert_eq!((trial.gain, trial.low, trial.promotes()), (0.0, 0.0, false), "{trial:?}");
+}
+
+#[test]
 fn a_second_verdict_on_an_answer_is_no_second_answer() {
     let mut world = World::new(0.3, 31);
     let outcomes: Vec<Outcome> = (0..400).map(|_| world.judged(&abilities(0.3), 0.2)).collect();

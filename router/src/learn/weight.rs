@@ -67,9 +67,14 @@ impl Weights {
         judged: &[&Outcome],
         abilities: &Abilities,
     ) -> Estimate {
-        // The baseline's answer is judged of all requests asked twice.
-        let most = judged.iter().map(|outcome| outcome.propensity).fold(0.0, f64::max);
-        let reached = if judged[0].asked_twice { most } else { 1.0 };
+        // The baseline's answer is judged of all requests asked twice. Where it is missing (a crash between the two verdicts, a
+        // baseline of another name) nobody knows what they stand for.
+        let baseline = judged.iter().find(|outcome| outcome.model == choice.baseline);
+        let reached = match (judged[0].asked_twice, baseline) {
+            (false, _) => 1.0,
+            (true, Some(baseline)) => baseline.propensity,
+            (true, None) => return Estimate::default(),
+        };
         let stands_for = (1.0 / reached).min(self.most);
         let nothing = Estimate { stands_for, ..Estimate::default() };
         let Some(Change { sides, known }) = change else { return nothing };
