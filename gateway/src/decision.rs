@@ -3,7 +3,7 @@
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
-use tollgate_router::{Decision, Score, Verdict};
+use tollgate_router::{Decision, RouterId, Score, Verdict};
 
 use crate::request::{Ask, Body};
 use crate::wire::error::Fault;
@@ -19,6 +19,8 @@ struct Shown<'a> {
     price_of_money: f64,
     baseline: &'a str,
     score: &'a Score,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    router: Option<RouterId>,
     fallbacks: Vec<&'a str>,
     candidates: &'a [Verdict],
 }
@@ -37,6 +39,7 @@ pub fn json(decision: &Decision, score: &Score, ask: &Ask) -> String {
         price_of_money: decision.price_of_money,
         baseline: name(&decision.baseline),
         score,
+        router: score.router,
         fallbacks: decision.ranked[1..].iter().map(name).collect(),
         candidates: &decision.verdicts,
     };

@@ -64,6 +64,8 @@ pub struct Answer {
     pub why: Option<String>,
     /// Place in the catalogue of the model that gave it.
     pub place: usize,
+    /// The whole answer that was thrown away for it.
+    pub unsure: Option<Bytes>,
 }
 
 /// An answer as it was asked for.
@@ -116,7 +118,7 @@ pub async fn send(route: &Route<'_>, body: &Bytes, booking: &mut Booking, id: &s
             Ok((content_type, body)) => {
                 let (engine, idle) = (upstream.name().to_owned(), upstream.idle_timeout());
                 let why = told.map(|told| format!("fallback: {told}"));
-                return Ok(Answer { content_type, body, engine, idle, why, place });
+                return Ok(Answer { content_type, body, engine, idle, why, place, unsure: None });
             }
             Err(failure) => {
                 booking.failed(&failure, route.plan.expected_cost(route.decision, place));

@@ -5,6 +5,7 @@ use tollgate_router::Decision;
 
 use crate::app::App;
 use crate::call::Call;
+use crate::escalate::above;
 use crate::ledger::{Account, Asked, Receipt, Timings};
 use crate::operation::Operation;
 use crate::plan::Plan;
@@ -53,16 +54,19 @@ pub fn draft(
         held: hold.amount(),
         accounts: hold.accounts().iter().map(Account::from).collect(),
         timings: Timings { score_us: u64::from(score.elapsed_us), ..Timings::default() },
-        // What was kept from before was not chosen here, so nothing can be learned from it.
-        choice: ask
-            .policy
-            .learn
-            .as_ref()
-            .filter(|_| weighed && !decision.kept)
-            .map(|_| decision.choice(score)),
+        choice: teaches(ask, chat, decision).then(|| decision.choice(score)),
         asked: weighed.then(|| asked(app, ask, chat, plan)),
         ..Receipt::default()
     }
+}
+
+/// Whether verdicts on the answer say something of the model selected. What was kept from before, or left by a draw that could
+/// not be had, has no probability. And where an unsure answer goes up, callers see of the model's own answers those that it was
+/// sure of: their verdicts would make it abler than it is, by as much as its confidence tells good from bad, which nothing
+/// here knows. What is asked twice is drawn before it is answered, and judged either way (`learn/shadow.rs`).
+fn teaches(ask: &Ask, chat: &Chat<'_>, decision: &Decision) -> bool {
+    let weighed = chat.operation == Operation::Chat && ask.policy.learn.is_some();
+    weighed && decision.teaches() && above(ask, chat, decision, decision.ranked[0]).is_none()
 }
 
 /// What the decision was made from.

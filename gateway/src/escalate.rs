@@ -10,10 +10,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use tollgate_policies::{Escalate, Usage, Usd};
+use tollgate_router::Decision;
 
 use crate::booking::Booking;
 use crate::dispatch::{Answer, AnswerBody, Begun, Route, attempt};
-use crate::wire::openai::Answer as Whole;
+use crate::request::Ask;
+use crate::wire::openai::{Answer as Whole, Chat};
 use crate::wire::sse::{BYTES_PER_TOKEN, Frames, data};
 
 /// What has been heard of an answer.
@@ -35,24 +37,29 @@ impl Heard {
     }
 }
 
+/// The model to go up to from the one at `place`: the baseline, which quality is measured by, or from there, or where it may not
+/// answer, the candidate most likely to answer well, if that is likelier. `None` where the policy does not escalate, or the choice was
+/// the caller's.
+#[must_use]
+pub fn above(ask: &Ask, chat: &Chat<'_>, decision: &Decision, place: usize) -> Option<usize> {
+    let first = decision.ranked[0] == place;
+    if ask.policy.escalate.is_none() || ask.pinned.is_some() || chat.choices != 1 || !first {
+        return None;
+    }
+    let others = &decision.ranked[1..];
+    if others.contains(&decision.baseline) {
+        return Some(decision.baseline);
+    }
+    let p_good = |place: usize| decision.verdicts[place].p_good;
+    let best = others.iter().copied().max_by(|one, other| p_good(*one).total_cmp(&p_good(*other)));
+    best.filter(|best| p_good(*best) > p_good(place))
+}
+
 impl Route<'_> {
-    /// The model to go up to from the one at `place`: the baseline, which quality is measured by, or from there, or where it may not
-    /// answer, the candidate most likely to answer well, if that is likelier. `None` where the policy does not escalate, or the choice was
-    /// the caller's.
+    /// The model to go up to from the one at `place`, see [`above`].
     #[must_use]
     pub fn above(&self, place: usize) -> Option<usize> {
-        let first = self.decision.ranked[0] == place;
-        if self.ask.policy.escalate.is_none() || self.ask.pinned.is_some() || self.chat.choices != 1 || !first
-        {
-            return None;
-        }
-        let others = &self.decision.ranked[1..];
-        if others.contains(&self.decision.baseline) {
-            return Some(self.decision.baseline);
-        }
-        let p_good = |place: usize| self.decision.verdicts[place].p_good;
-        let best = others.iter().copied().max_by(|one, other| p_good(*one).total_cmp(&p_good(*other)));
-        best.filter(|best| p_good(*best) > p_good(place))
+        above(self.ask, self.chat, self.decision, place)
     }
 
     /// Whether the client sees likelihoods: always, unless only the gateway asked for them.
@@ -110,7 +117,11 @@ pub async fn escalate(
             let (engine, idle) = (upstream.name().to_owned(), upstream.idle_timeout());
             let model = &route.decision.verdicts[answer.place].model;
             let why = Some(format!("escalated: {model} was unsure (confidence {confidence:.2})"));
-            Answer { content_type, body: better, engine, idle, why, place: above }
+            let unsure = match answer.body {
+                AnswerBody::Whole(body) => Some(body),
+                AnswerBody::Stream(_) => None,
+            };
+            Answer { content_type, body: better, engine, idle, why, place: above, unsure }
         }
         Err(failure) => {
             tracing::warn!(engine = upstream.name(), error = %failure, "an unsure answer stays: the better model failed");

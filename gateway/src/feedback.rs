@@ -28,7 +28,7 @@ struct Noted<'a> {
     request_id: &'a str,
     model: &'a str,
     good: bool,
-    /// Whether the router learns from it: the policy that decided has a `[learn]` section.
+    /// Whether the router of now learns from it: see docs/learning.md for what it does not.
     learned: bool,
 }
 
@@ -47,7 +47,7 @@ pub async fn feedback(app: Arc<App>, mut call: Call) -> Result<Response<Body>, F
         request_id: &receipt.request_id,
         model: &receipt.model,
         good,
-        learned: choice.is_some(),
+        learned: choice.as_ref().is_some_and(|choice| choice.router == Some(app.scorer.router())),
     };
     let response = json(StatusCode::OK, &noted);
     app.learn(vec![Judged {

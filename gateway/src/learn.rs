@@ -16,10 +16,11 @@ use arc_swap::ArcSwapOption;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tollgate_router::{Abilities, Catalog, Learner, Outcome, Trial};
+use tollgate_policies::Policy;
+use tollgate_router::{Abilities, Catalog, Learner, Outcome, RouterId, Trial};
 
 use crate::app::App;
-use crate::ledger::{Judged, LedgerError, Location, Promotion, Reader, now_ms};
+use crate::ledger::{Judged, LedgerError, Location, Promotion, Reader, Source, now_ms};
 
 pub use shadow::{Answered, Shadow};
 
@@ -34,7 +35,14 @@ pub struct Lessons {
     slots: Arc<Semaphore>,
     answered: mpsc::Sender<Answered>,
     judged: AtomicU64,
-    catalog: ArcSwapOption<Catalog>,
+    learned: ArcSwapOption<Learned>,
+}
+
+/// A catalogue with abilities that were learned, and the router that they were learned under.
+#[derive(Debug)]
+struct Learned {
+    router: RouterId,
+    catalog: Arc<Catalog>,
 }
 
 impl Lessons {
@@ -43,7 +51,7 @@ impl Lessons {
     pub fn new() -> (Lessons, mpsc::Receiver<Answered>) {
         let (answered, to_ask) = mpsc::channel(AT_ONCE);
         let slots = Arc::new(Semaphore::new(AT_ONCE));
-        (Lessons { slots, answered, judged: AtomicU64::new(0), catalog: ArcSwapOption::empty() }, to_ask)
+        (Lessons { slots, answered, judged: AtomicU64::new(0), learned: ArcSwapOption::empty() }, to_ask)
     }
 
     /// Hands an answer over to be compared. There is room for as many as there are slots.
@@ -64,10 +72,13 @@ impl Lessons {
         self.judged.load(Ordering::Relaxed)
     }
 
-    /// The catalogue with the abilities put in force, if any were.
+    /// The catalogue with the abilities put in force, if any were, for what this router said: chances by another, or by
+    /// none where the classifier failed, lie on another line.
     #[must_use]
-    pub fn catalog(&self) -> Option<Arc<Catalog>> {
-        self.catalog.load_full()
+    pub fn catalog(&self, router: Option<RouterId>) -> Option<Arc<Catalog>> {
+        let learned = self.learned.load();
+        let learned = learned.as_ref().filter(|learned| Some(learned.router) == router)?;
+        Some(Arc::clone(&learned.catalog))
     }
 }
 
@@ -103,36 +114,59 @@ impl App {
     /// The abilities in force for policies that take what was learned.
     #[must_use]
     pub fn abilities(&self) -> Abilities {
-        self.lessons.catalog().map_or_else(|| abilities(&self.catalog), |catalog| abilities(&catalog))
+        let learned = self.lessons.catalog(Some(self.scorer.router()));
+        learned.map_or_else(|| abilities(&self.catalog), |catalog| abilities(&catalog))
     }
 
-    /// Puts abilities in force.
-    fn put_in_force(&self, abilities: &Abilities) {
+    /// Puts abilities in force that were learned under this router.
+    fn put_in_force(&self, router: RouterId, abilities: &Abilities) {
         let models = self.catalog.models().iter().cloned().map(|mut model| {
             if let Some(ability) = abilities.get(&model.name) {
                 model.ability = *ability;
             }
             model
         });
-        self.lessons.catalog.store(Some(Arc::new(Catalog::new(models.collect()))));
+        let catalog = Arc::new(Catalog::new(models.collect()));
+        self.lessons.learned.store(Some(Arc::new(Learned { router, catalog })));
     }
 
-    /// Puts back in force what an earlier run promoted, unless the configured abilities were changed since.
+    /// Puts back in force what was promoted under the router of now, unless the configured abilities were changed since,
+    /// and says what of the ledger is of other routers. At the start, and when another calibration is in force.
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read.
     pub fn recall(&self) -> Result<(), LedgerError> {
-        match Reader::open(self.ledger.location())?.promotion()? {
+        let router = self.scorer.router();
+        let ledger = Reader::open(self.ledger.location())?;
+        match ledger.promotion(router)? {
             Some(promotion) if promotion.configured == abilities(&self.catalog) => {
-                tracing::info!("abilities learned before are in force again");
-                self.put_in_force(&promotion.abilities);
+                tracing::info!(%router, "abilities learned before are in force again");
+                self.put_in_force(router, &promotion.abilities);
             }
             Some(_) => tracing::info!(
                 "the configured abilities were changed, so those learned before no longer count"
             ),
             None => {}
         }
+        let promotions = ledger.promotions_besides(router)?;
+        let verdicts = if self.some_policy(|policy| policy.learn.is_some()) {
+            Verdicts::read(&ledger, router)?.left_out
+        } else {
+            0
+        };
+        if promotions > 0 || verdicts > 0 {
+            tracing::info!(
+                %router,
+                promotions,
+                verdicts,
+                "left out: learned under another router (its graph or calibration), where abilities mean something else"
+            );
+        }
         Ok(())
+    }
+
+    fn some_policy(&self, wanted: impl Fn(&Policy) -> bool) -> bool {
+        self.policies.load().named.values().any(|policy| wanted(policy))
     }
 
     /// Studies the verdicts, if some policy wants what is learned in force; abilities that win their trial are put there.
@@ -140,25 +174,28 @@ impl App {
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read or written.
     pub async fn review(&self) -> Result<(), LedgerError> {
-        let wanted =
-            |policy: &tollgate_policies::Policy| policy.learn.as_ref().is_some_and(|learn| learn.promote);
-        if !self.policies.load().named.values().any(|policy| wanted(policy)) {
+        if !self.some_policy(|policy| policy.learn.as_ref().is_some_and(|learn| learn.promote)) {
             return Ok(());
         }
+        let router = self.scorer.router();
         let (path, configured, in_force) =
             (self.ledger.location().clone(), abilities(&self.catalog), self.abilities());
         let mine = configured.clone();
-        let studying = tokio::task::spawn_blocking(move || study(&path, mine, &in_force));
+        let studying = tokio::task::spawn_blocking(move || study(&path, router, mine, &in_force));
         let study = studying.await.map_err(|_| LedgerError::Closed)??;
         if !study.trial.promotes() {
             return Ok(());
         }
         let trial = serde_json::to_string(&study.trial)?;
-        tracing::info!(trial, "abilities learned are better than those in force, and replace them");
-        self.put_in_force(&study.proposal);
+        let (verdicts, left_out) = (study.outcomes, study.left_out);
+        tracing::info!(
+            %router, verdicts, left_out, trial,
+            "abilities learned are better than those in force, and replace them"
+        );
+        self.put_in_force(router, &study.proposal);
         self.metrics.promoted();
         let abilities = study.proposal;
-        self.ledger.promote(Promotion { at_ms: now_ms(), configured, abilities, trial }).await
+        self.ledger.promote(Promotion { at_ms: now_ms(), router, configured, abilities, trial }).await
     }
 }
 
@@ -168,11 +205,37 @@ pub fn abilities(catalog: &Catalog) -> Abilities {
     catalog.models().iter().map(|model| (model.name.clone(), model.ability)).collect()
 }
 
+/// The ledger's verdicts that can be learned from under one router.
+struct Verdicts {
+    outcomes: Vec<Outcome>,
+    /// Verdicts on decisions of other routers: their chances would be read as this one's.
+    left_out: usize,
+}
+
+impl Verdicts {
+    fn read(ledger: &Reader, router: RouterId) -> Result<Verdicts, LedgerError> {
+        let mut verdicts = Verdicts { outcomes: Vec::new(), left_out: 0 };
+        for judged in ledger.judged(NEWEST)? {
+            let Judged { request_id: request, model, source, good, propensity, choice, .. } = judged;
+            let Some(choice) = choice else { continue };
+            let asked_twice = source != Source::Feedback;
+            if choice.router == Some(router) {
+                verdicts.outcomes.push(Outcome { request, choice, model, good, propensity, asked_twice });
+            } else {
+                verdicts.left_out += 1;
+            }
+        }
+        Ok(verdicts)
+    }
+}
+
 /// What the verdicts say.
 #[derive(Debug, Serialize)]
 pub struct Study {
     /// Verdicts that could be learned from.
     pub outcomes: usize,
+    /// Verdicts that could not, for they are on decisions of another router.
+    pub left_out: usize,
     /// The abilities they speak for.
     pub proposal: Abilities,
     /// How these do against those in force, on verdicts they were not made from.
@@ -182,20 +245,21 @@ pub struct Study {
     pub learner: Learner,
 }
 
-/// Makes abilities of the ledger's verdicts, beginning at the configured ones, and tries them against those in force.
-/// Blocking, for a fraction of a second where there are some thousand.
+/// Makes abilities of the ledger's verdicts on what this router decided, beginning at the configured ones, and tries them
+/// against those in force. Blocking, for a fraction of a second where there are some thousand.
 ///
 /// # Errors
 /// [`LedgerError`] if the ledger cannot be read.
-pub fn study(ledger: &Location, configured: Abilities, in_force: &Abilities) -> Result<Study, LedgerError> {
+pub fn study(
+    ledger: &Location,
+    router: RouterId,
+    configured: Abilities,
+    in_force: &Abilities,
+) -> Result<Study, LedgerError> {
+    let Verdicts { outcomes, left_out } = Verdicts::read(&Reader::open(ledger)?, router)?;
     let mut learner = Learner::new(configured);
-    let mut outcomes = 0;
-    for judged in Reader::open(ledger)?.judged(NEWEST)? {
-        let Judged { request_id: request, model, good, propensity, choice: Some(choice), .. } = judged else {
-            continue;
-        };
-        outcomes += 1;
-        learner.learn(Outcome { request, choice, model, good, propensity });
-    }
-    Ok(Study { outcomes, proposal: learner.proposal(), trial: learner.trial(in_force), learner })
+    let count = outcomes.len();
+    outcomes.into_iter().for_each(|outcome| learner.learn(outcome));
+    let (proposal, trial) = (learner.proposal(), learner.trial(in_force));
+    Ok(Study { outcomes: count, left_out, proposal, trial, learner })
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tollgate_policies::{Facts, Usd};
 use tollgate_router::{
-    Decision, Needs, RefusalKind, Score, Task, decide, prompt_tokens, prompt_tokens_upper, text_tokens,
+    Decision, Needs, RefusalKind, Score, Task, Verdict, decide, prompt_tokens, prompt_tokens_upper,
+    text_tokens,
 };
 
 use crate::app::App;
@@ -107,7 +108,8 @@ impl<'a> Plan<'a> {
         };
         let live = self.app.live();
         let learn = self.ask.policy.learn.as_ref();
-        let learned = learn.filter(|learn| learn.promote).and_then(|_| self.app.lessons.catalog());
+        let promotes = learn.filter(|learn| learn.promote);
+        let learned = promotes.and_then(|_| self.app.lessons.catalog(self.score.router));
         let catalog = learned.as_deref().unwrap_or(&self.app.catalog);
         let price = self.price_of_money();
         let decided = decide(&self.ask.policy, catalog, &live, &self.score, &self.facts(1.0), &needs, price);
@@ -136,13 +138,19 @@ impl<'a> Plan<'a> {
         if let Some((bond, model)) = self.bond.and_then(|bond| Some((bond, self.app.sticks.kept(bond)?))) {
             decision.keep(&model, bond.what);
         }
-        if let (Some(learn), Some(draw)) = (learn, self.draw)
-            && decision.quality < 1.0
-            && !decision.kept
-        {
-            decision.explore(learn.explore, draw);
-        }
         Ok(decision)
+    }
+
+    /// Leaves the decision to chance as far as the policy explores, among the models that can be paid from `room`. Not a part of
+    /// deciding: a budget may have other decisions made, and what was drawn before could not be told from what it left over.
+    pub fn explore(&self, decision: &mut Decision, room: impl FnOnce() -> Option<Usd>) {
+        let floor = self.ask.policy.learn.as_ref().map_or(0.0, |learn| learn.explore);
+        let Some(draw) = self.draw.filter(|_| floor > 0.0 && decision.quality < 1.0 && !decision.kept) else {
+            return;
+        };
+        let room = room();
+        let pays = |verdict: &Verdict| room.is_none_or(|room| self.choices_times(verdict.worst_cost) <= room);
+        decision.explore(floor, draw, pays);
     }
 
     /// Where vectors are wanted: what engines call the model they must be of.

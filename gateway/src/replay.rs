@@ -98,7 +98,8 @@ impl<'w> Replay<'w> {
             Err(none) => return Outcome::refused(none.reason, None),
         };
         let worst = |decision: &Decision| times(decision.verdicts[decision.ranked[0]].worst_cost);
-        let held = afford(&self.budgets, &who, now_ms, decision, worst, |left| again(Some(share(left))).ok());
+        let cheaper = |left| again(Some(share(left))).ok();
+        let held = afford(&self.budgets, &who, now_ms, decision, worst, cheaper, |_unexplored| {});
         let (decision, hold) = match held {
             Ok(held) => held,
             Err(short) => {
@@ -255,6 +256,7 @@ impl World {
             familiar: asked.familiar,
             elapsed_us: 0,
             tolerance: Arc::clone(&self.tolerance),
+            router: None,
         }
     }
 }

@@ -147,7 +147,7 @@ pub async fn reply(
             let outcome = Outcome { status: ReceiptStatus::Ok, usage, estimated };
             let Settled { cost, saved, status } = booking.settle(outcome).await?;
             if let Some(shadow) = shadow {
-                shadow.whole(status, &body);
+                shadow.whole(status, &body, answer.unsure.as_ref());
             }
             head.headers.insert(COST, usd(cost));
             head.headers.insert(SAVED, usd(saved));

@@ -49,7 +49,12 @@ pub async fn reserve(
     loop {
         let worst = |decision: &Decision| plan.worst_cost(decision, decision.ranked[0]);
         let again = |left| plan.decide(Some(left)).ok();
-        let refusal = match afford(&app.budgets, &ask.spender(), now_ms(), decision, worst, again) {
+        let room = || {
+            let left = app.budgets.remaining(&ask.spender(), now_ms()).map(|left| left.remaining);
+            left.into_iter().chain(wind.spare).min()
+        };
+        let explore = |decision: &mut Decision| plan.explore(decision, room);
+        let refusal = match afford(&app.budgets, &ask.spender(), now_ms(), decision, worst, again, explore) {
             Ok((decision, hold)) => return Ok(Reserved { decision, hold, wind }),
             Err(short) => {
                 let Short { decision: refused, refusal } = *short;
@@ -85,6 +90,10 @@ pub struct Short {
 /// Holds the worst case of a decision in every budget, or of one made `again` for what is left where the budget that
 /// refused downgrades.
 ///
+/// What may be left to chance is left to it by `explore`, once: as soon as the budgets can pay what was decided without. So a
+/// model's probability to answer is that of being drawn. Should others take the money between the draw and the hold, what
+/// comes then has none that could be told.
+///
 /// # Errors
 /// [`Short`]
 pub fn afford(
@@ -94,9 +103,13 @@ pub fn afford(
     mut decision: Decision,
     worst: impl Fn(&Decision) -> Usd,
     mut again: impl FnMut(Usd) -> Option<Decision>,
+    mut explore: impl FnMut(&mut Decision),
 ) -> Result<(Decision, Hold), Box<Short>> {
     let mut tries = 0;
     loop {
+        if !decision.is_drawn() {
+            explore(&mut decision);
+        }
         let refusal = match budgets.reserve(who, worst(&decision), now_ms) {
             Ok(hold) => return Ok((decision, hold)),
             Err(refusal) => refusal,
@@ -106,8 +119,16 @@ pub fn afford(
         let spent = !refusal.unleased && refusal.on_exhausted == OnExhausted::Downgrade;
         let downgrades = spent && left > Usd::ZERO && tries <= TRIES;
         match downgrades.then(|| again(left)).flatten() {
-            Some(cheaper) => decision = cheaper,
+            Some(mut cheaper) => {
+                if decision.is_drawn() {
+                    cheaper.lose_chance();
+                }
+                decision = cheaper;
+            }
             None => return Err(Box::new(Short { decision, refusal })),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -155,7 +155,8 @@ async fn serve(config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Se
     tasks.spawn(watch.run(signal(SignalKind::hangup())?));
     tell_moved_twice(config);
     tell_assumed(config);
-    tracing::info!(%address, models = app.catalog.models().len(), ledger = %location, "serving");
+    let (models, router) = (app.catalog.models().len(), app.scorer.router());
+    tracing::info!(%address, models, %router, ledger = %location, "serving");
     ready(address);
     serve_http(listener, Arc::clone(&app), asked_to_stop(), config.server.drain_timeout).await?;
     engines.stop().await;
@@ -317,7 +318,12 @@ async fn reload_policies(app: &App, config: &Config) {
 fn reload_calibration(app: &App, path: Option<&Path>) {
     let Some(path) = path else { return };
     match recalibrate(&app.scorer, path, &app.policies.load()) {
-        Ok(()) => tracing::info!(path = %path.display(), "calibration reloaded"),
+        Ok(()) => {
+            tracing::info!(path = %path.display(), router = %app.scorer.router(), "calibration reloaded");
+            if let Err(error) = apart(|| app.recall()) {
+                tracing::warn!(%error, "what was learned under this calibration could not be read");
+            }
+        }
         Err(error) => {
             app.metrics.reload_failed();
             tracing::error!(%error, "the changed calibration is wrong; the one in force stays");

@@ -21,18 +21,21 @@ pub struct WindDown {
     pub low_effort: bool,
     /// No further answer like this one is affordable.
     pub last: bool,
+    /// The most that this answer may come to so that another stays affordable, if there is one.
+    pub spare: Option<Usd>,
 }
 
 /// The decision that leaves enough for one more answer, or the one that takes the last of the money.
 #[must_use]
 pub fn wind_down(plan: &Plan<'_>, decision: Decision, left: Option<RunLeft>) -> (Decision, WindDown) {
     let Some(RunLeft { left, share }) = left else { return (decision, WindDown::default()) };
-    let mut wind = WindDown { low_effort: share < EFFORT_SHARE, last: false };
+    let mut wind = WindDown { low_effort: share < EFFORT_SHARE, ..WindDown::default() };
     let worst = |decision: &Decision| plan.worst_cost(decision, decision.ranked[0]);
     let cheapest =
         decision.ranked.iter().map(|place| plan.worst_cost(&decision, *place)).min().unwrap_or(Usd::ZERO);
     let reserve = cheapest.saturating_add(Usd::from_nanos(cheapest.nanos() / GROWTH));
     let spare = left.saturating_sub(reserve);
+    wind.spare = Some(spare);
     if worst(&decision) <= spare {
         return (decision, wind);
     }
@@ -45,7 +48,7 @@ pub fn wind_down(plan: &Plan<'_>, decision: Decision, left: Option<RunLeft>) -> 
     if let Some(step) = step {
         return (step, wind);
     }
-    wind.last = true;
+    (wind.last, wind.spare) = (true, Some(Usd::ZERO));
     let last = (left > Usd::ZERO).then(|| plan.decide(Some(left)).ok()).flatten();
     (last.unwrap_or(decision), wind)
 }

@@ -5,6 +5,7 @@ use tollgate_policies::Usd;
 
 use crate::ability::{Abilities, Ability};
 use crate::classify::Score;
+use crate::identity::RouterId;
 use crate::objective::{self, Worth};
 
 /// What was decided about one request: the score, what was asked for, and the models that might answer.
@@ -29,6 +30,12 @@ pub struct Choice {
     pub baseline: String,
     /// The models that might answer, in the catalogue's order.
     pub candidates: Vec<Candidate>,
+    /// Probability with which each of them was chosen at least: what exploration left to it; 0 where there was none.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub each: f64,
+    /// Whose chances these are; `None` where that was not kept yet, or the classifier had failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<RouterId>,
 }
 
 /// A model that might have answered.
@@ -63,6 +70,8 @@ impl Choice {
             latency_weight: 0.0,
             baseline: String::new(),
             candidates: Vec::new(),
+            each: 0.0,
+            router: score.router,
         }
     }
 
@@ -106,6 +115,11 @@ impl Choice {
     pub(crate) fn burden(&self, candidate: &Candidate) -> f64 {
         -objective::utility(0.0, candidate.cost, candidate.p_late, self.price_of_money, self.latency_weight)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over like this")]
+fn is_nothing(each: &f64) -> bool {
+    *each <= 0.0
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::Serialize;
 
@@ -21,6 +21,7 @@ use crate::calibrate::{
 use crate::error::RouterError;
 use crate::features::Features;
 use crate::graph::{Facts, Network, Source};
+use crate::identity::RouterId;
 use crate::links::Said;
 use crate::memo::Memo;
 use crate::quality::QualityTable;
@@ -57,6 +58,9 @@ pub struct Score {
     /// The graph's table of tolerated gaps, for decisions.
     #[serde(skip)]
     pub tolerance: Arc<QualityTable>,
+    /// Who says so; `None` where the classifier failed, of which nothing can be learned.
+    #[serde(skip)]
+    pub router: Option<RouterId>,
 }
 
 impl Default for Score {
@@ -72,6 +76,7 @@ impl Default for Score {
             familiar: false,
             elapsed_us: 0,
             tolerance: Arc::default(),
+            router: None,
         }
     }
 }
@@ -83,8 +88,14 @@ pub struct Scorer {
     facts: Facts,
     /// SHA-256 of the graph, for calibrations are bound to it.
     graph: String,
-    calibration: ArcSwapOption<Calibration>,
+    fitted: ArcSwap<Fitted>,
     memo: Option<Memo>,
+}
+
+/// The calibration in force, if any, and what the graph is with it.
+struct Fitted {
+    calibration: Option<Calibration>,
+    router: RouterId,
 }
 
 impl std::fmt::Debug for Scorer {
@@ -126,8 +137,8 @@ impl Scorer {
             pool: networks.into_iter().map(|network| Mutex::new(worker(network))).collect(),
             next: AtomicUsize::new(0),
             facts,
+            fitted: ArcSwap::from_pointee(Fitted { calibration: None, router: RouterId::of(&graph, None) }),
             graph,
-            calibration: ArcSwapOption::empty(),
             memo: None,
         })
     }
@@ -156,13 +167,15 @@ impl Scorer {
     }
 
     fn compute(&self, task: &Task<'_>, start: Instant) -> Result<Score, RouterError> {
-        let calibration = self.calibration.load();
+        let fitted = self.fitted.load();
+        let calibration = fitted.calibration.as_ref();
         let (said, calibrated) = self.with_worker(|worker| -> Result<_, RouterError> {
             let said = worker.run(task, &self.facts)?;
-            Ok((said, calibration.as_ref().map(|calibration| calibration.apply(worker.view(&said)))))
+            Ok((said, calibration.map(|calibration| calibration.apply(worker.view(&said)))))
         })?;
         let mut score = self.facts.score(&said, micros_since(start));
-        if let (Some(calibration), Some(calibrated)) = (calibration.as_ref(), calibrated) {
+        score.router = Some(fitted.router);
+        if let (Some(calibration), Some(calibrated)) = (calibration, calibrated) {
             score.difficulty = calibrated.difficulty;
             (score.p_small, score.p_large) = (calibrated.p_small, calibrated.p_large);
             score.tolerance = Arc::clone(calibration.quality());
@@ -178,7 +191,8 @@ impl Scorer {
         if let Some(calibration) = &calibration {
             calibration.fits(&self.graph, VALUES)?;
         }
-        self.calibration.store(calibration.map(Arc::new));
+        let router = RouterId::of(&self.graph, calibration.as_ref());
+        self.fitted.store(Arc::new(Fitted { calibration, router }));
         if let Some(memo) = &self.memo {
             memo.forget();
         }
@@ -187,8 +201,13 @@ impl Scorer {
 
     /// The tolerated gaps in force: the calibration's, else the graph's.
     pub fn tolerance(&self) -> Arc<QualityTable> {
-        let calibration = self.calibration.load();
-        Arc::clone(calibration.as_ref().map_or(&self.facts.tolerance, |calibration| calibration.quality()))
+        let fitted = self.fitted.load();
+        Arc::clone(fitted.calibration.as_ref().map_or(&self.facts.tolerance, Calibration::quality))
+    }
+
+    /// Who says what is scored from now on.
+    pub fn router(&self) -> RouterId {
+        self.fitted.load().router
     }
 
     /// A labelled task as [`Scorer::fit`] wants it; a calibration in force does not matter.
@@ -252,6 +271,7 @@ impl Facts {
             familiar: said.familiar,
             elapsed_us,
             tolerance: Arc::clone(&self.tolerance),
+            router: None,
         }
     }
 }

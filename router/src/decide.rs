@@ -7,6 +7,7 @@
 use tollgate_policies::{Facts, OBJECTIVE_ROUTE, Policy, Rule};
 
 use crate::catalog::{Catalog, Live, Model};
+use crate::chance::Chance;
 use crate::classify::Score;
 use crate::decision::{
     DEFAULT_MAX_OUTPUT, Decision, Needs, NoCandidate, PINNED, RefusalKind, Terms, Verdict,
@@ -84,6 +85,7 @@ pub fn decide(
         propensity: 1.0,
         kept: false,
         terms,
+        chance: Chance::Nothing,
     })
 }
 

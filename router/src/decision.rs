@@ -6,6 +6,7 @@
 use serde::Serialize;
 use tollgate_policies::{ServiceTier, Usd};
 
+use crate::chance::Chance;
 use crate::choice::{Candidate, Choice};
 use crate::classify::Score;
 
@@ -125,13 +126,16 @@ pub struct Decision {
     pub quality: f64,
     /// λ: what a dollar weighed, in quality.
     pub price_of_money: f64,
-    /// Probability with which the first was taken: 1 unless the decision explores.
+    /// Probability with which the first was taken: 1 unless the decision explores, 0 where it cannot be told.
     pub propensity: f64,
     /// Whether the first is first because an earlier decision holds.
     pub kept: bool,
     /// What it was weighed by.
     #[serde(skip)]
     pub(crate) terms: Terms,
+    /// What was left to chance.
+    #[serde(skip)]
+    pub(crate) chance: Chance,
 }
 
 /// What candidates of one request are weighed by.
@@ -146,27 +150,6 @@ pub(crate) struct Terms {
 }
 
 impl Decision {
-    /// Spreads a share of the requests, `floor`, evenly over all models that may answer (ε-greedy; Sutton and Barto,
-    /// Reinforcement Learning, 2.2): without it a model never chosen would never be known better. `draw`, from 0 to below 1,
-    /// is the caller's, so that the decision stays one that can be repeated. A model asked for by name stays, and a bound on
-    /// losses leaves nothing to chance.
-    pub fn explore(&mut self, floor: f64, draw: f64) {
-        let (models, floor) = (self.ranked.len(), floor.min(0.5));
-        if models < 2 || floor <= 0.0 || self.route == PINNED || self.terms.bound.is_some() {
-            return;
-        }
-        let each = floor / models as f64;
-        let place = (draw / each) as usize;
-        if place == 0 || place >= models {
-            self.propensity = 1.0 - floor + each;
-            return;
-        }
-        let explored = self.ranked.remove(place);
-        self.ranked.insert(0, explored);
-        self.propensity = each;
-        self.reason = format!("explored: {} was drawn to be learned from", self.verdicts[explored].model);
-    }
-
     /// Vectors were asked for by the model's name: it goes first, and what comes after is the same model elsewhere. There is
     /// nothing that they were saved against.
     pub fn embed(&mut self, model: &str) {
@@ -201,7 +184,8 @@ impl Decision {
             p_late: verdict.p_late,
         };
         let Terms { gap, bound, latency_weight } = self.terms;
-        let admitted = self.verdicts.iter().filter(|verdict| verdict.refused.is_none());
+        let places = (0..self.verdicts.len()).filter(|place| self.might_answer(*place));
+        let admitted = places.map(|place| &self.verdicts[place]);
         Choice {
             gap,
             bound,
@@ -213,6 +197,7 @@ impl Decision {
                 .map(|verdict| verdict.model.clone())
                 .unwrap_or_default(),
             candidates: admitted.map(candidate).collect(),
+            each: self.least_propensity(),
             ..Choice::of(score)
         }
     }

@@ -5,8 +5,9 @@
 
 mod posterior;
 mod trial;
+mod weight;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use serde::Serialize;
 
@@ -33,8 +34,11 @@ pub struct Outcome {
     pub model: String,
     /// Whether the answer is good.
     pub good: bool,
-    /// Probability, above 0, that this model's answer came to be judged, for a request that is judged at all.
+    /// Probability, above 0, that this model's answer came to be judged, for a request that is judged, or for one that was drawn
+    /// to be asked twice: then the baseline's is that of any other model to come first.
     pub propensity: f64,
+    /// Whether it was judged because the request was drawn to be asked twice.
+    pub asked_twice: bool,
 }
 
 /// What is known of a model in a domain.
@@ -75,7 +79,8 @@ impl Learner {
             let choice = Choice::of(score);
             for (model, good) in [("small", label.small_ok), ("large", label.large_ok)] {
                 let (request, model) = (number.to_string(), model.to_owned());
-                learner.learn(Outcome { request, choice: choice.clone(), model, good, propensity: 1.0 });
+                let (choice, propensity) = (choice.clone(), 1.0);
+                learner.learn(Outcome { request, choice, model, good, propensity, asked_twice: true });
             }
         }
         learner
@@ -100,11 +105,21 @@ impl Learner {
     }
 
     fn proposal_of(&self, taken: impl Fn(&Outcome) -> bool) -> Abilities {
+        let verdicts = self.verdicts();
         let mine = |model: &str| {
             let of_model = self.outcomes.iter().filter(|outcome| outcome.model == model && taken(outcome));
-            Likelihoods::of(self.priors[model], of_model)
+            Likelihoods::of(self.priors[model], of_model.map(|outcome| (outcome, share(&verdicts, outcome))))
         };
         self.priors.keys().map(|model| (model.clone(), mine(model).ability())).collect()
+    }
+
+    /// Verdicts on each answer: by its caller, and because it was asked twice.
+    fn verdicts(&self) -> HashMap<(&str, &str), u32> {
+        let mut verdicts = HashMap::new();
+        for Outcome { request, model, .. } in &self.outcomes {
+            *verdicts.entry((request.as_str(), model.as_str())).or_default() += 1;
+        }
+        verdicts
     }
 
     /// What is known of a model: in general, then in each domain in which it was judged; nothing if it never was.
@@ -116,8 +131,10 @@ impl Learner {
             judged.fold((0, 0), |(judged, good), outcome| (judged + 1, good + u64::from(outcome.good)))
         };
         let Some(prior) = self.priors.get(model) else { return Vec::new() };
+        let verdicts = self.verdicts();
+        let of_model = self.outcomes.iter().filter(|outcome| outcome.model == model);
         let likelihoods =
-            Likelihoods::of(*prior, self.outcomes.iter().filter(|outcome| outcome.model == model));
+            Likelihoods::of(*prior, of_model.map(|outcome| (outcome, share(&verdicts, outcome))));
         let line = |domain: &'static str, (judged, good): (u64, u64), (mean, deviation): (f64, f64)| {
             Evidence { domain, judged, good, mean, deviation }
         };
@@ -132,6 +149,12 @@ impl Learner {
     pub fn trial(&self, in_force: &Abilities) -> Trial {
         trial::of(self, in_force)
     }
+}
+
+/// What a verdict counts: several on one answer are no more evidence than one.
+fn share(verdicts: &HashMap<(&str, &str), u32>, outcome: &Outcome) -> f64 {
+    let count = verdicts.get(&(outcome.request.as_str(), outcome.model.as_str()));
+    1.0 / f64::from(count.copied().unwrap_or(1))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tollgate_tests::home::{Home, Outcome};
 use crate::stage::{POLICY, SMALL_PRICE, Stage, config};
 
 /// Requests about gardens, which the small model is good at, and about ships, which it is not: the graph thinks the opposite.
-fn labels(count: usize) -> String {
+pub(crate) fn labels(count: usize) -> String {
     let mut lines = String::new();
     for nth in 0..count {
         let (topic, good) = if nth % 2 == 0 { ("harbour ships", 0) } else { ("garden roses", 9) };
@@ -24,7 +24,7 @@ fn labels(count: usize) -> String {
     lines
 }
 
-async fn calibrate(home: &Home) -> Outcome {
+pub(crate) async fn calibrate(home: &Home) -> Outcome {
     home.run(&["calibrate", "--labels", "labels.jsonl", "--out", "router.json", "--json"]).await
 }
 

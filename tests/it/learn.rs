@@ -5,28 +5,34 @@ use tollgate_tests::home::Home;
 use tollgate_tests::metrics::Exposition;
 use tollgate_tests::upstream::{Chat, Script, Upstream};
 
+use crate::calibrate::{calibrate, labels};
 use crate::stage::{SMALL_PRICE, Stage, ask, ask_stream, config, verified};
 
 /// Everything goes to `small` and every request is drawn for one of `learn`'s purposes.
-fn policy(learn: &str) -> String {
+pub(crate) fn policy(learn: &str) -> String {
     format!(
         "[policy]\nname = \"default\"\nbaseline = \"large\"\n[objective]\nquality = 0.0\n[learn]\n{learn}\n"
     )
 }
 
 /// Whether a request is drawn to be asked twice at a share of a half: the draw is its id's.
-fn is_drawn(id: &str) -> bool {
+pub(crate) fn is_drawn(id: &str) -> bool {
     let bits = u64::from_str_radix(&id[id.len() - 13..], 16).expect("ids end in hexadecimal digits");
     (bits & u64::from(u32::MAX)) >> 31 == 0
 }
 
 async fn outcomes(stage: &Stage) -> Value {
+    learned(&stage.home).await
+}
+
+/// What `ledger outcomes` says.
+pub(crate) async fn learned(home: &Home) -> Value {
     let args = ["ledger", "outcomes", "--json", "--config", "tollgate.toml", "--data-dir", "data"];
-    serde_json::from_str(&stage.home.run(&args).await.success()).expect("outcomes --json prints JSON")
+    serde_json::from_str(&home.run(&args).await.success()).expect("outcomes --json prints JSON")
 }
 
 /// Verdicts on a model by one kind of judge: good and bad.
-fn verdicts(outcomes: &Value, model: &str, source: &str) -> (u64, u64) {
+pub(crate) fn verdicts(outcomes: &Value, model: &str, source: &str) -> (u64, u64) {
     let judged = outcomes["judged"].as_array().expect("a list");
     let of = |side: &str| {
         let tally = judged.iter().find(|tally| tally["model"] == model);
@@ -246,36 +252,6 @@ async fn a_shadow_that_fails_is_nobodys_trouble() {
 }
 
 #[tokio::test]
-async fn exploration_is_drawn_and_on_record() {
-    let stage = Stage::with(&policy("explore = 0.2"), SMALL_PRICE, "").await;
-    let client = stage.client();
-    for _ in 0..100 {
-        assert_eq!(client.chat(&ask("auto")).await.status, 200);
-    }
-    let receipts = stage.receipts().await;
-    let explored: Vec<&Value> = receipts.iter().filter(|receipt| receipt["model"] == "large").collect();
-    // A tenth is expected; outside of these bounds lies one in a hundred thousand.
-    assert!((1..=25).contains(&explored.len()), "{} of 100", explored.len());
-    for receipt in &receipts {
-        let wanted = if receipt["model"] == "large" { 0.1 } else { 0.9 };
-        assert!((receipt["propensity"].as_f64().unwrap_or_default() - wanted).abs() < 1e-9, "{receipt}");
-    }
-    assert!(
-        explored[0]["reason"].as_str().is_some_and(|reason| reason.contains("explored")),
-        "{}",
-        explored[0]
-    );
-    // Who asks for the baseline's whole quality is not experimented with.
-    let careful = client.with("x-tollgate-quality", "1.0");
-    for _ in 0..30 {
-        assert_eq!(careful.chat(&ask("auto")).await.status, 200);
-    }
-    for receipt in &stage.receipts().await[100..] {
-        assert!((receipt["propensity"].as_f64().unwrap_or_default() - 1.0).abs() < 1e-9, "{receipt}");
-    }
-}
-
-#[tokio::test]
 async fn abilities_that_win_their_trial_are_put_in_force_and_survive_a_restart() {
     let learn = "explore = 0.2\npromote = true";
     let stage = Stage::with(&policy(learn).replace("quality = 0.0", "quality = 0.99"), SMALL_PRICE, "").await;
@@ -301,8 +277,31 @@ async fn abilities_that_win_their_trial_are_put_in_force_and_survive_a_restart()
     .await;
     let before = outcomes(&stage).await;
     assert_ne!(before["in_force"]["small"], 0.0, "{before}");
-    let Stage { home, gateway, .. } = stage;
+    let Stage { home, gateway, small, large } = stage;
     gateway.stop().await;
     let again = home.serve().await;
     again.logged("the abilities", |log| log.contains("abilities learned before are in force again")).await;
+    again.stop().await;
+
+    // With a calibration the same numbers mean something else: neither the abilities nor the verdicts count.
+    home.write("labels.jsonl", &labels(240));
+    calibrate(&home).await.success();
+    let plain = config(&small.base_url(), &large.base_url(), SMALL_PRICE, "");
+    let fitted = "[router]\ncalibration = \"router.json\"\n";
+    home.write("tollgate.toml", &config(&small.base_url(), &large.base_url(), SMALL_PRICE, fitted));
+    let other = home.serve().await;
+    let judged = before["learned_from"].as_u64().expect("a count");
+    other.logged("what is left out", |log| log.contains("left out: learned under another router")).await;
+    assert!(other.log().contains(&format!("{judged}")), "{judged}: {}", other.log());
+    assert!(!other.log().contains("in force again"), "{}", other.log());
+    let after = learned(&home).await;
+    assert_eq!((&after["learned_from"], &after["left_out"]), (&0.into(), &judged.into()), "{after}");
+    assert_eq!(after["in_force"]["small"], 0.0, "{after}");
+    assert_ne!(after["router"], before["router"]);
+    other.stop().await;
+    // The old router is back, and so is what was learned under it.
+    home.write("tollgate.toml", &plain);
+    let back = home.serve().await;
+    back.logged("the abilities", |log| log.contains("abilities learned before are in force again")).await;
+    assert_eq!(learned(&home).await["in_force"], before["in_force"]);
 }

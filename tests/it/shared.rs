@@ -14,6 +14,7 @@ use tollgate_tests::home::Home;
 use tollgate_tests::postgres::{Door, Postgres};
 use tollgate_tests::upstream::{Chat, Upstream};
 
+use crate::learn::learned;
 use crate::stage::{POLICY, SMALL_PRICE, ask, ask_stream, budget, config, receipts, verified};
 
 /// 11 prompt tokens at 0.50 and 7 of the answer at 1.00 USD per million.
@@ -107,8 +108,13 @@ async fn a_ledger_in_postgresql_does_what_a_file_does() {
     }
     let by_model = cli(vec!["ledger", "report", "--by", "day,model", "--csv"]).await.success();
     assert!(by_model.contains("another,0,0,0,0.000005,"), "{by_model}");
-    // A database from before there was that table: it is filled from the receipts.
+    // A database from before there was that table: it is filled from the receipts. Nor did promotions name their router.
     server.sql("DROP TABLE attempts, contents").await;
+    server.sql("ALTER TABLE promotions DROP COLUMN router").await;
+    let promoted = r#"'{"small": 0, "large": 1}', '{"small": 0.5, "large": 1}', '{}'"#;
+    server
+        .sql(&format!("INSERT INTO promotions (at_ms, configured, abilities, trial) VALUES (1, {promoted})"))
+        .await;
     server.sql("UPDATE meta SET value = 1 WHERE name = 'schema'").await;
     server.sql(
         r#"UPDATE receipts SET body = '{"attempts":[{"model":"free","engine":"e","cost":"0"},{"model":"tried","engine":"e","cost":"0.0000115"}]}'
@@ -116,6 +122,13 @@ async fn a_ledger_in_postgresql_does_what_a_file_does() {
     ).await;
     let by_model = cli(vec!["ledger", "report", "--by", "model", "--csv"]).await.success();
     assert!(by_model.contains("tried,0,0,0,0.0000115,") && !by_model.contains("free"), "{by_model}");
+    let before = learned(&home).await;
+    assert_eq!(before["in_force"]["small"], 0.0, "nobody knows under which router: {before}");
+    let router = before["router"].as_str().expect("a router has a name");
+    server.sql(&format!(
+        "INSERT INTO promotions (at_ms, configured, abilities, trial, router) VALUES (2, {promoted}, '{router}'), (3, {promoted}, 'other')"
+    )).await;
+    assert_eq!(learned(&home).await["in_force"]["small"], 0.5);
     assert!(!gateway.log().contains("tollgate@"), "{}", gateway.log());
     assert_eq!(gateway.stop().await.code(), Some(0));
     assert_eq!(server.sql("SELECT count(*) FROM gateways").await, "0");

@@ -133,7 +133,7 @@ impl<'w> Run<'w> {
         let decide = |affordable| self.decide(prompt, &catalog, arrival.at_ms, affordable);
         let worst = |decision: &Decision| decision.verdicts[decision.ranked[0]].worst_cost;
         let again = |left| decide(Some(left));
-        afford(&self.budgets, &self.spender(), arrival.at_ms, decide(None)?, worst, again).ok()
+        afford(&self.budgets, &self.spender(), arrival.at_ms, decide(None)?, worst, again, |_| {}).ok()
     }
 
     fn decide(

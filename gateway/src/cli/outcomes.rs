@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
-use tollgate::config::{Config, catalog};
+use tollgate::config::{Config, catalog, router};
 use tollgate::learn::{Study, abilities, study};
 use tollgate::ledger::{Reader, Tally};
-use tollgate_router::{Abilities, Ability, Evidence, Trial};
+use tollgate_router::{Abilities, Ability, Evidence, RouterId, Trial};
 
 use super::{CliError, Place, PolicyArgs, output};
 
@@ -26,7 +26,9 @@ pub(crate) struct OutcomesArgs {
 #[derive(Serialize)]
 struct Shown<'s> {
     judged: &'s [Tally],
+    router: RouterId,
     learned_from: usize,
+    left_out: usize,
     in_force: &'s Abilities,
     proposal: &'s Abilities,
     evidence: BTreeMap<&'s str, Vec<Evidence>>,
@@ -43,14 +45,17 @@ impl OutcomesArgs {
         let configured = abilities(&catalog(&config.models, &policies.default.baseline));
         let path = config.ledger()?;
         let ledger = Reader::open(&path)?;
-        let promoted = ledger.promotion()?.filter(|promotion| promotion.configured == configured);
+        let router = router(config.router.calibration.as_deref())?;
+        let promoted = ledger.promotion(router)?.filter(|promotion| promotion.configured == configured);
         let in_force = promoted.map_or_else(|| configured.clone(), |promotion| promotion.abilities);
-        let study = study(&path, configured, &in_force)?;
+        let study = study(&path, router, configured, &in_force)?;
         let judged = ledger.tallies()?;
         let evidence = in_force.keys().map(|model| (model.as_str(), study.learner.evidence(model))).collect();
         let shown = Shown {
             judged: &judged,
+            router,
             learned_from: study.outcomes,
+            left_out: study.left_out,
             in_force: &in_force,
             proposal: &study.proposal,
             evidence,
@@ -66,6 +71,13 @@ impl OutcomesArgs {
         } else {
             output::line(&verdicts(&judged))?;
             output::line(&table(&shown))?;
+            if study.left_out > 0 {
+                output::line(&format!(
+                    "{} verdicts are left out: on decisions of another router (graph or calibration) than this one, {router}, where \
+                     abilities mean something else.",
+                    study.left_out
+                ))?;
+            }
             output::line(&told(&study))?;
         }
         Ok(ExitCode::SUCCESS)
@@ -115,9 +127,15 @@ fn told(study: &Study) -> String {
     } else {
         "not shown to be better: what is in force stays"
     };
+    let open = match trial.bias {
+        bias if bias >= 5e-5 => format!(
+            ", of which {bias:.4} to each side for models that chance gave too little or nothing (see explore)"
+        ),
+        _ => String::new(),
+    };
     format!(
         "The abilities learned, tried on {} requests of which they would send {} elsewhere: value {:+.4} a request, 95 % within \
-         {:+.4} to {:+.4}; {verdict}.",
+         {:+.4} to {:+.4}{open}; {verdict}.",
         trial.requests, trial.differing, trial.gain, trial.low, trial.high
     )
 }

@@ -55,7 +55,8 @@ impl Route {
             Err(none) => return refused(&none, &score, self.json),
         };
         if self.json {
-            output::json(&serde_json::json!({ "score": score, "decision": decision }))?;
+            let shown = serde_json::json!({ "score": score, "router": score.router, "decision": decision });
+            output::json(&shown)?;
         } else {
             explain(&decision, &score)?;
         }
@@ -141,13 +142,14 @@ fn table(verdicts: &[Verdict], ranked: &[usize]) -> String {
 fn explain(decision: &Decision, score: &Score) -> Result<(), CliError> {
     output::line(&table(&decision.verdicts, &decision.ranked))?;
     output::line(&format!(
-        "difficulty {:.3}, domain {}, {}, answer about {} tokens (90 % under {}), scored in {} µs",
+        "difficulty {:.3}, domain {}, {}, answer about {} tokens (90 % under {}), scored in {} µs{}",
         score.difficulty,
         score.domain,
         if score.familiar { "familiar" } else { "unfamiliar" },
         score.output.p50,
         score.output.p90,
-        score.elapsed_us
+        score.elapsed_us,
+        score.router.map(|router| format!(" by router {router}")).unwrap_or_default()
     ))?;
     output::line(&format!(
         "{} answers ({}): {}",

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use tollgate_router::{Calibration, CalibrationError, QualityTable, Scorer};
+use tollgate_router::{Calibration, CalibrationError, QualityTable, RouterId, Scorer};
 
 use super::{ConfigError, Policies};
 
@@ -25,6 +25,15 @@ pub fn recalibrate(scorer: &Scorer, path: &Path, policies: &Policies) -> Result<
     let calibration = read(path)?;
     keeps_promises(calibration.quality(), policies)?;
     scorer.calibrate(Some(calibration)).map_err(|reason| unusable(path, reason))
+}
+
+/// Which router a gateway is with the graph that ships and this calibration, without loading ONNX Runtime.
+///
+/// # Errors
+/// As [`calibrate`].
+pub fn router(calibration: Option<&Path>) -> Result<RouterId, ConfigError> {
+    let Some(path) = calibration else { return Ok(RouterId::shipped()) };
+    RouterId::fitted(&read(path)?).map_err(|reason| unusable(path, reason))
 }
 
 fn read(path: &Path) -> Result<Calibration, ConfigError> {

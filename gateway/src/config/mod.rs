@@ -22,7 +22,7 @@ use std::time::Duration;
 use tollgate_policies::Diagnostics;
 use tollgate_router::CalibrationError;
 
-pub use calibration::{calibrate, keeps_promises, recalibrate};
+pub use calibration::{calibrate, keeps_promises, recalibrate, router};
 pub use command::{CommandEngine, EnvValue, Managed, SharedMemory};
 pub use embedded::demo_models;
 pub use engine::{EmbeddedEngine, Engine, EngineKind, OpenAiEngine};

@@ -3,6 +3,11 @@
 //!
 //! Who is asked twice is drawn before anything is answered, so the answers cannot decide it. A request is only asked twice
 //! where the baseline was among the models that might have answered it: rules, keys and regions hold here as there.
+//!
+//! An unsure answer that went up to the baseline's has been asked twice already, so of the requests drawn these are compared as
+//! they are, and nothing more is asked. Leaving them out would judge a model by the answers that it was sure of; taking the
+//! others in that went up, which were not drawn, by those that it was not. An unsure stream was broken off, so where one
+//! may go up none is drawn: whether a request streams does not depend on its answer.
 
 use std::sync::Arc;
 
@@ -10,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
 use tollgate_policies::{Policy, ServiceTier, Usd};
-use tollgate_router::{Choice, Decision};
+use tollgate_router::Choice;
 
 use super::compare::{Likeness, compare};
 use super::errand::{Errand, Unanswered};
@@ -33,8 +38,8 @@ pub struct Shadow {
     request: String,
     domain: &'static str,
     choice: Choice,
-    /// That the served model served, among the requests asked twice.
-    propensity: f64,
+    /// Of a request that is drawn: that the served model serves, and that any other than the baseline does.
+    propensity: (f64, f64),
     served: String,
     baseline: usize,
     body: Bytes,
@@ -48,17 +53,19 @@ pub struct Shadow {
     _slot: OwnedSemaphorePermit,
 }
 
-/// A request to ask twice, answered once.
+/// A request to ask twice, answered.
 #[derive(Debug)]
 pub struct Answered {
     shadow: Box<Shadow>,
     text: String,
+    /// The baseline's answer, if there is one already.
+    baseline: Option<String>,
 }
 
 impl Answered {
     /// Asks the second time.
     pub(super) async fn learn(self) {
-        let result = self.shadow.learn(&self.text).await;
+        let result = self.shadow.learn(&self.text, self.baseline).await;
         self.shadow.app.metrics.asked_twice(result);
     }
 }
@@ -80,7 +87,8 @@ impl Shadow {
             None => None,
         };
         let plain = chat.choices == 1 && !chat.tools && chat.images == 0;
-        let comparable = plain && !decision.kept && route.ask.pinned.is_none();
+        let breaks_off = chat.stream && route.above(selected).is_some();
+        let comparable = plain && !breaks_off && decision.teaches() && route.ask.pinned.is_none();
         if selected == baseline || !decision.ranked.contains(&baseline) || !comparable {
             return None;
         }
@@ -97,7 +105,7 @@ impl Shadow {
             request: call.id.clone(),
             domain: route.plan.score.domain,
             choice: decision.choice(&route.plan.score),
-            propensity: served_propensity(decision, learn.explore),
+            propensity: (decision.propensity_of(selected)?, 1.0 - decision.propensity_of(baseline)?),
             served: decision.verdicts[selected].model.clone(),
             baseline,
             body: body.clone(),
@@ -122,46 +130,39 @@ impl Shadow {
     pub fn streamed(mut self: Box<Self>, status: ReceiptStatus) {
         let seen = self.seen.split();
         let text = (seen.len() <= LONGEST).then(|| said::streamed(&seen)).flatten();
-        self.answered(status, text);
+        self.answered(status == ReceiptStatus::Ok, text, None);
     }
 
-    /// The whole answer is there.
-    pub fn whole(self: Box<Self>, status: ReceiptStatus, body: &[u8]) {
-        let text = said::whole(body);
-        self.answered(status, text);
+    /// The whole answer is there, and the unsure one before it, if it is the baseline's instead of that.
+    pub fn whole(self: Box<Self>, status: ReceiptStatus, body: &[u8], unsure: Option<&Bytes>) {
+        match unsure.filter(|_| status == ReceiptStatus::Escalated) {
+            Some(unsure) => {
+                let (text, baseline) = (said::whole(unsure), said::whole(body));
+                self.answered(baseline.is_some(), text, baseline);
+            }
+            None => self.answered(status == ReceiptStatus::Ok, said::whole(body), None),
+        }
     }
 
     /// Goes on apart, if the model decided on gave an answer that can be compared.
-    fn answered(self: Box<Self>, status: ReceiptStatus, text: Option<String>) {
-        let Some(text) = text.filter(|_| status == ReceiptStatus::Ok) else {
+    fn answered(self: Box<Self>, comparable: bool, text: Option<String>, baseline: Option<String>) {
+        let Some(text) = text.filter(|_| comparable) else {
             return self.app.metrics.asked_twice("incomparable");
         };
         let app = Arc::clone(&self.app);
-        app.lessons.learn_from(Answered { shadow: self, text });
+        app.lessons.learn_from(Answered { shadow: self, text, baseline });
     }
 
-    /// Asks the baseline, compares, puts the verdicts on record; what came of it, as a word for the metrics.
-    async fn learn(&self, served: &str) -> &'static str {
-        let upstream_model = &self.app.catalog.models()[self.baseline].upstream_model;
-        let Some(body) = asked_whole(&self.body, upstream_model, (self.output_cap, self.service_tier)) else {
-            return "incomparable";
+    /// Compares with the baseline's answer, asked for if there is none yet, and puts the verdicts on record; what came of it, as
+    /// a word for the metrics.
+    async fn learn(&self, served: &str, baseline: Option<String>) -> &'static str {
+        let baseline = match baseline {
+            Some(baseline) => baseline,
+            None => match self.ask_again().await {
+                Ok(baseline) => baseline,
+                Err(word) => return word,
+            },
         };
-        let errand = Errand {
-            app: &self.app,
-            policy: &self.policy,
-            request: &self.request,
-            purpose: "shadow",
-            place: self.baseline,
-            body,
-            service_tier: self.service_tier,
-            worst: self.worst,
-            expected: self.expected,
-        };
-        let answer = match errand.run().await {
-            Ok(answer) => answer,
-            Err(unanswered) => return word(unanswered),
-        };
-        let Some(baseline) = said::whole(&answer) else { return "incomparable" };
         match (compare(self.domain, served, &baseline), self.judge) {
             // The baseline's answer stands for the right one: what it gets wrong, nobody here can tell.
             (Likeness::Same, _) => self.record(Source::Shadow, (true, true), "same").await,
@@ -184,6 +185,26 @@ impl Shadow {
         }
     }
 
+    /// The baseline's answer.
+    async fn ask_again(&self) -> Result<String, &'static str> {
+        let upstream_model = &self.app.catalog.models()[self.baseline].upstream_model;
+        let bounds = (self.output_cap, self.service_tier);
+        let body = asked_whole(&self.body, upstream_model, bounds).ok_or("incomparable")?;
+        let errand = Errand {
+            app: &self.app,
+            policy: &self.policy,
+            request: &self.request,
+            purpose: "shadow",
+            place: self.baseline,
+            body,
+            service_tier: self.service_tier,
+            worst: self.worst,
+            expected: self.expected,
+        };
+        let answer = errand.run().await.map_err(word)?;
+        said::whole(&answer).ok_or("incomparable")
+    }
+
     /// Puts the verdicts on the served answer and the baseline's on record.
     async fn record(&self, source: Source, good: (bool, bool), word: &'static str) -> &'static str {
         let judged = |model: &str, good, propensity| Judged {
@@ -197,8 +218,9 @@ impl Shadow {
             choice: Some(self.choice.clone()),
         };
         let baseline = &self.app.catalog.models()[self.baseline].name;
-        // Of requests asked twice the baseline's answer is always judged.
-        let verdicts = vec![judged(&self.served, good.0, self.propensity), judged(baseline, good.1, 1.0)];
+        let (served, asked_twice) = self.propensity;
+        // Of what another model serves the baseline's answer is always judged.
+        let verdicts = vec![judged(&self.served, good.0, served), judged(baseline, good.1, asked_twice)];
         match self.app.learn(verdicts).await {
             Ok(()) => word,
             Err(error) => {
@@ -221,17 +243,6 @@ const fn word(unanswered: Unanswered) -> &'static str {
 fn judge_of(app: &App, route: &Route<'_>, name: &str) -> Option<usize> {
     let place = app.catalog.position(name)?;
     route.decision.ranked.contains(&place).then_some(place)
-}
-
-/// Probability that the served model was the one to serve, given that another than the baseline was.
-fn served_propensity(decision: &Decision, floor: f64) -> f64 {
-    let models = decision.ranked.len().max(1) as f64;
-    // What was explored stands before the best.
-    let explored = decision.propensity <= floor / models + f64::EPSILON;
-    let best = decision.ranked.get(usize::from(explored)).or(decision.ranked.first());
-    let baseline_first =
-        if best == Some(&decision.baseline) { 1.0 - floor + floor / models } else { floor / models };
-    (decision.propensity / (1.0 - baseline_first).max(f64::EPSILON)).clamp(f64::EPSILON, 1.0)
 }
 
 /// The class of service of a call that nobody waits for, instead of the one its request asks for: going ahead of others would be paid

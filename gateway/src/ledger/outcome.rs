@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
-use tollgate_router::{Abilities, Choice};
+use tollgate_router::{Abilities, Choice, RouterId};
 
 use super::batch::signed;
 use super::error::LedgerError;
@@ -63,7 +63,7 @@ pub struct Judged {
     pub source: Source,
     /// The verdict.
     pub good: bool,
-    /// Probability that this model's answer was the one judged, for a request that is judged at all.
+    /// Probability that this model's answer came to be judged, for a request that is judged, or one that was drawn to be asked twice.
     pub propensity: f64,
     /// What was decided and what could have been; `None` where the policy does not learn.
     pub choice: Option<Choice>,
@@ -74,6 +74,8 @@ pub struct Judged {
 pub struct Promotion {
     /// When, Unix milliseconds.
     pub at_ms: u64,
+    /// The router that they were learned under: under another they say nothing.
+    pub router: RouterId,
     /// The abilities configured then: where they have been changed since, the change counts.
     pub configured: Abilities,
     /// What is in force instead.
@@ -116,13 +118,14 @@ pub(super) fn insert(step: &Connection, judged: &Judged) -> Result<(), LedgerErr
 /// Puts a promotion on record.
 pub(super) fn promote(step: &Connection, promotion: &Promotion) -> Result<(), LedgerError> {
     step.prepare_cached(
-        "INSERT INTO promotions (at_ms, configured, abilities, trial) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO promotions (at_ms, configured, abilities, trial, router) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
     .execute(params![
         signed(promotion.at_ms),
         serde_json::to_string(&promotion.configured)?,
         serde_json::to_string(&promotion.abilities)?,
         promotion.trial,
+        promotion.router.to_string(),
     ])?;
     Ok(())
 }
@@ -206,22 +209,19 @@ impl Reader {
         Ok(tallies)
     }
 
-    /// The newest promotion.
+    /// The newest promotion of abilities that were learned under this router.
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read.
-    pub fn promotion(&self) -> Result<Option<Promotion>, LedgerError> {
+    pub fn promotion(&self, router: RouterId) -> Result<Option<Promotion>, LedgerError> {
         let db = match self.database() {
-            Database::Server(server) => return server.promotion(),
+            Database::Server(server) => return server.promotion(router),
             Database::File(db) => db,
         };
-        if !has(db, "promotions")? {
-            return Ok(None);
-        }
         let row = db
             .query_row(
-                "SELECT at_ms, configured, abilities, trial FROM promotions ORDER BY id DESC LIMIT 1",
-                [],
+                "SELECT at_ms, configured, abilities, trial FROM promotions WHERE router = ?1 ORDER BY id DESC LIMIT 1",
+                [router.to_string()],
                 |row| {
                     Ok((
                         row.get::<_, i64>(0)?,
@@ -235,10 +235,25 @@ impl Reader {
         let Some((at_ms, configured, abilities, trial)) = row else { return Ok(None) };
         Ok(Some(Promotion {
             at_ms: at_ms.unsigned_abs(),
+            router,
             configured: serde_json::from_str(&configured)?,
             abilities: serde_json::from_str(&abilities)?,
             trial,
         }))
+    }
+
+    /// How many promotions were learned under other routers, or under nobody knows which.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read.
+    pub fn promotions_besides(&self, router: RouterId) -> Result<u64, LedgerError> {
+        let db = match self.database() {
+            Database::Server(server) => return server.promotions_besides(router),
+            Database::File(db) => db,
+        };
+        let sql = "SELECT count(*) FROM promotions WHERE router IS NOT ?1";
+        let count: i64 = db.query_row(sql, [router.to_string()], |row| row.get(0))?;
+        Ok(count.unsigned_abs())
     }
 }
 
@@ -246,3 +261,6 @@ impl Reader {
 fn has(db: &Connection, table: &str) -> rusqlite::Result<bool> {
     db.query_row("SELECT count(*) > 0 FROM sqlite_schema WHERE name = ?1", [table], |row| row.get(0))
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,7 +188,7 @@ pub struct Receipt {
     pub p_small: Option<f64>,
     /// Probability of a good answer from the large reference model.
     pub p_large: Option<f64>,
-    /// Probability with which the policy took this choice (1 when it does not explore).
+    /// Probability with which the policy took this choice: 1 when it does not explore, 0 where it cannot be told.
     pub propensity: f64,
     /// Model chosen by the decision.
     pub selected: String,

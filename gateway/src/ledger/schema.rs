@@ -146,6 +146,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     UPDATE stretches SET earliest_ms = coalesce((SELECT min(at_ms) FROM receipts WHERE seq <= last AND seq >
         (SELECT coalesce(max(before.last), 0) FROM stretches AS before WHERE before.last < stretches.last)), 0);
     ",
+    // Abilities mean something only under the router that they were learned under; of older ones it is not known.
+    "ALTER TABLE promotions ADD COLUMN router TEXT;",
 ];
 
 /// Newest schema version this release writes.

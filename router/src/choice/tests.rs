@@ -90,7 +90,7 @@ fn exploring_spreads_its_share_evenly() {
     let mut first = [0usize; 3];
     for step in 0..3000 {
         let mut decision = decided(&needs);
-        decision.explore(0.3, f64::from(step) / 3000.0);
+        decision.explore(0.3, f64::from(step) / 3000.0, |_| true);
         first[decision.ranked[0]] += 1;
         let wanted = if decision.ranked[0] == best { 0.8 } else { 0.1 };
         assert!((decision.propensity - wanted).abs() < 1e-9);
@@ -102,8 +102,43 @@ fn exploring_spreads_its_share_evenly() {
         assert!((count as i64 - wanted).abs() <= 1, "{first:?}");
     }
     let mut pinned = decided(&Needs { pinned: Some("a"), ..needs });
-    pinned.explore(0.3, 0.15);
+    pinned.explore(0.3, 0.15, |_| true);
     assert_eq!((pinned.ranked[0], pinned.propensity), (0, 1.0));
+}
+
+#[test]
+fn what_cannot_be_paid_is_not_drawn() {
+    let models = vec![model("a", 0.0, 1), model("b", 0.5, 2), model("c", 1.0, 9)];
+    let (catalog, policy) = (Catalog::new(models), policy("c", 0.5));
+    let (score, tags, live) = (Score::default(), BTreeMap::new(), vec![Live::default(); 3]);
+    let needs = Needs { prompt_tokens: 10, prompt_tokens_upper: 20, ..Needs::default() };
+    let facts = score.facts(10, &tags, 0.5);
+    let decided = || decide(&policy, &catalog, &live, &score, &facts, &needs, 0.0).unwrap();
+    let (best, dearest) = (decided().ranked[0], 2);
+    assert_ne!(best, dearest, "or the test shows nothing");
+    for step in 0..100 {
+        let mut decision = decided();
+        decision.explore(0.2, f64::from(step) / 100.0, |verdict| verdict.model != "c");
+        assert_ne!(decision.ranked[0], dearest);
+        assert_eq!(decision.ranked.len(), 3, "it is a fallback still");
+        let all: Vec<f64> = (0..3).filter_map(|place| decision.propensity_of(place)).collect();
+        assert!(
+            (all[best] - 0.9).abs() < 1e-9
+                && all[dearest] == 0.0
+                && (all.iter().sum::<f64>() - 1.0).abs() < 1e-9
+        );
+        let might: Vec<String> =
+            decision.choice(&score).candidates.into_iter().map(|candidate| candidate.model).collect();
+        assert_eq!(might, ["a", "b"]);
+    }
+    let mut poor = decided();
+    poor.explore(0.2, 0.15, |verdict| verdict.model == "c");
+    assert!(
+        !poor.is_drawn() && poor.ranked[0] == best,
+        "the best cannot be paid: there will be another decision"
+    );
+    poor.lose_chance();
+    assert_eq!((poor.propensity, poor.propensity_of(best), poor.teaches()), (0.0, None, false));
 }
 
 /// A small and a large model, and what becomes of a request under a bound.
@@ -136,7 +171,7 @@ fn a_bound_that_asks_for_more_than_the_baseline_gets_it() {
 fn a_bound_on_losses_leaves_nothing_to_chance() {
     for step in 0..100 {
         let mut decision = between_two(0.12, (0.5, 0.9), 0.0);
-        decision.explore(0.2, f64::from(step) / 100.0);
+        decision.explore(0.2, f64::from(step) / 100.0, |_| true);
         assert_eq!((decision.ranked[0], decision.propensity), (1, 1.0));
     }
 }

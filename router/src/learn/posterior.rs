@@ -32,10 +32,10 @@ pub(super) struct Likelihoods {
 }
 
 impl Likelihoods {
-    /// Of these answers, which are all the model's.
-    pub(super) fn of<'o>(prior: Ability, outcomes: impl Iterator<Item = &'o Outcome>) -> Likelihoods {
+    /// Of these answers, which are all the model's, each with what its verdict counts.
+    pub(super) fn of<'o>(prior: Ability, outcomes: impl Iterator<Item = (&'o Outcome, f64)>) -> Likelihoods {
         let mut all = Likelihoods { prior, domains: [None; DOMAINS.len()] };
-        for outcome in outcomes {
+        for (outcome, share) in outcomes {
             let Some(place) = DOMAINS.iter().position(|domain| *domain == outcome.choice.domain) else {
                 continue;
             };
@@ -43,7 +43,7 @@ impl Likelihoods {
             let grid = all.domains[place].get_or_insert([0.0; POINTS]);
             for (at, sum) in grid.iter_mut().enumerate() {
                 let said = WRONG + (1.0 - 2.0 * WRONG) * line.at(point(&prior, at));
-                *sum += if outcome.good { said } else { 1.0 - said }.ln();
+                *sum += share * if outcome.good { said } else { 1.0 - said }.ln();
             }
         }
         all

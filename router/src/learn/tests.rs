@@ -47,6 +47,8 @@ impl World {
             latency_weight: 0.0,
             baseline: "large".to_owned(),
             candidates: vec![candidate("small", 1_000_000), candidate("large", 50_000_000)],
+            each: 0.0,
+            router: None,
         }
     }
 
@@ -58,14 +60,33 @@ impl World {
     /// A request served as `abilities` say, exploring with this floor, and judged by its user.
     fn judged(&mut self, in_force: &Abilities, floor: f64) -> Outcome {
         self.asked += 1;
-        let choice = self.choice();
+        let choice = Choice { each: floor / 2.0, ..self.choice() };
         let best = choice.take(in_force).unwrap().model.clone();
         let explored = self.draws.next() < floor / 2.0;
         let other = if best == "small" { "large" } else { "small" };
         let model = if explored { other.to_owned() } else { best };
         let propensity = if explored { floor / 2.0 } else { 1.0 - floor / 2.0 };
         let good = self.good(&choice, &model);
-        Outcome { request: format!("req_{}", self.asked), choice, model, good, propensity }
+        Outcome {
+            request: format!("req_{}", self.asked),
+            choice,
+            model,
+            good,
+            propensity,
+            asked_twice: false,
+        }
+    }
+
+    /// A request that was drawn to be asked twice: nothing is judged where it goes to the baseline.
+    fn asked_twice(&mut self, in_force: &Abilities, floor: f64) -> Vec<Outcome> {
+        let served = self.judged(in_force, floor);
+        if served.model == "large" {
+            return Vec::new();
+        }
+        let good = self.good(&served.choice, "large");
+        // Of two models the other one serves whenever the baseline does not.
+        let served = Outcome { asked_twice: true, ..served };
+        vec![Outcome { model: "large".to_owned(), good, ..served.clone() }, served]
     }
 
     /// What decisions under some abilities are truly worth, on fresh prompts.
@@ -186,12 +207,129 @@ fn a_model_that_was_never_judged_is_not_promoted() {
         let model = choice.take(&priors).unwrap().model.clone();
         if model != "small" {
             let good = world.draws.next() < 0.3;
-            learner.learn(Outcome { request: format!("req_{number}"), choice, model, good, propensity: 1.0 });
+            learner.learn(Outcome {
+                request: format!("req_{number}"),
+                choice,
+                model,
+                good,
+                propensity: 1.0,
+                asked_twice: false,
+            });
         }
     }
     let trial = learner.trial(&priors);
     assert!(trial.differing > 100 && trial.gain > 0.0, "{trial:?}");
     assert!(!trial.promotes(), "{trial:?}");
+}
+
+#[test]
+fn the_few_that_went_below_the_baseline_stand_for_those_that_did_not() {
+    let in_force = abilities(0.6);
+    let mut world = World::new(1.0, 30);
+    let mut learner = Learner::new(in_force.clone());
+    for _ in 0..9000 {
+        world.asked_twice(&in_force, 0.2).into_iter().for_each(|outcome| learner.learn(outcome));
+    }
+    let trial = learner.trial(&in_force);
+    let (new, old) = (world.worth(&learner.proposal()), world.worth(&in_force));
+    // Most requests went to the baseline, and most of those would change: among the ones judged they are few.
+    assert!(trial.differing * 2 < trial.requests, "or the test shows nothing: {trial:?}");
+    assert!((trial.low..=trial.high).contains(&(new - old)), "{trial:?} and truly {}", new - old);
+    assert!((trial.gain - (new - old)).abs() < 0.03 && trial.promotes(), "{trial:?} and truly {}", new - old);
+}
+
+#[test]
+fn half_of_a_pair_stands_for_nothing() {
+    let in_force = abilities(0.6);
+    let mut world = World::new(1.0, 32);
+    let (mut learner, mut halves) = (Learner::new(in_force.clone()), Learner::new(in_force.clone()));
+    for _ in 0..2000 {
+        for outcome in world.asked_twice(&in_force, 0.2) {
+            if outcome.model != "large" {
+                halves.learn(outcome.clone());
+            }
+            learner.learn(outcome);
+        }
+    }
+    assert!(learner.trial(&in_force).gain > 0.0);
+    let trial = halves.trial(&in_force);
+    assert_eq!((trial.gain, trial.low, trial.promotes()), (0.0, 0.0, false), "{trial:?}");
+}
+
+#[test]
+fn a_second_verdict_on_an_answer_is_no_second_answer() {
+    let mut world = World::new(0.3, 31);
+    let outcomes: Vec<Outcome> = (0..400).map(|_| world.judged(&abilities(0.3), 0.2)).collect();
+    let learn = |all: &mut dyn Iterator<Item = Outcome>| {
+        let mut learner = Learner::new(abilities(0.0));
+        all.for_each(|outcome| learner.learn(outcome));
+        learner
+    };
+    let again = outcomes.iter().map(|outcome| Outcome { asked_twice: true, ..outcome.clone() });
+    let (once, twice) =
+        (learn(&mut outcomes.iter().cloned()), learn(&mut outcomes.iter().cloned().chain(again)));
+    assert_eq!(once.proposal(), twice.proposal());
+    let deviation = |learner: &Learner| learner.evidence("small")[0].deviation;
+    assert!((deviation(&once) - deviation(&twice)).abs() < 1e-9);
+}
+
+/// A learner that knows the small model for better than configured, and what was in force.
+fn judged_by_chance(each: f64, seed: u64) -> (Learner, Abilities) {
+    let in_force = abilities(0.0);
+    let mut world = World::new(1.0, seed);
+    let mut learner = Learner::new(in_force.clone());
+    for _ in 0..4000 {
+        let mut outcome = world.judged(&in_force, 0.2);
+        outcome.choice.each = each;
+        learner.learn(outcome);
+    }
+    (learner, in_force)
+}
+
+#[test]
+fn no_answer_outweighs_all_others() {
+    let (mut learner, in_force) = judged_by_chance(0.1, 20);
+    let before = learner.trial(&in_force);
+    assert_eq!((before.clipped, before.bias), (0, 0.0), "one in ten is often enough: {before:?}");
+    // A bad answer that was all but impossible: unbounded it stands for a million others.
+    let mut outcome = World::new(0.0, 21).judged(&in_force, 0.2);
+    (outcome.model, outcome.good, outcome.propensity) = ("small".to_owned(), false, 1e-6);
+    outcome.request = "an improbable one".to_owned();
+    (outcome.choice.p_small, outcome.choice.p_large) = (0.6, 0.8);
+    learner.learn(outcome);
+    let after = learner.trial(&in_force);
+    assert_eq!((after.clipped, after.differing), (1, before.differing + 1), "{after:?}");
+    // It counts for one in thirty requests at most, and for what it may have counted too little.
+    assert!((after.gain - before.gain).abs() < 1.0 / 30.0 + 1e-3, "{before:?} {after:?}");
+    assert!(after.bias > 0.0 && after.bias < 1e-3, "{after:?}");
+}
+
+#[test]
+fn what_could_not_be_drawn_is_not_taken_on_trust() {
+    let (learner, in_force) = judged_by_chance(0.1, 22);
+    assert!(learner.trial(&in_force).promotes());
+    // The same verdicts where the other model could never have been drawn: nothing shows how good it is at those requests.
+    let (learner, in_force) = judged_by_chance(0.0, 22);
+    let trial = learner.trial(&in_force);
+    assert!(trial.bias > 0.1 && trial.low < 0.0 && !trial.promotes(), "{trial:?}");
+}
+
+#[test]
+fn seldom_explored_models_are_not_promoted_by_luck() {
+    let promoted = (0..12).filter(|seed| {
+        let mut world = World::new(0.3, 300 + seed);
+        let in_force = abilities(0.3);
+        let mut learner = Learner::new(in_force.clone());
+        // Looked at again and again, as a gateway does.
+        (0..4).any(|_| {
+            for _ in 0..750 {
+                let outcome = world.judged(&in_force, 0.02);
+                learner.learn(outcome);
+            }
+            learner.trial(&in_force).promotes()
+        })
+    });
+    assert!(promoted.count() <= 1);
 }
 
 #[test]
@@ -210,6 +348,7 @@ fn both_answers_to_a_request_count_once() {
                 model: model.to_owned(),
                 good,
                 propensity: 1.0,
+                asked_twice: true,
             });
         }
     }

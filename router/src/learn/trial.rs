@@ -2,9 +2,10 @@
 //!
 //! Each half of the requests is decided again under the abilities made from the other half. What that would have been worth
 //! is taken from the model of good answers, and corrected by the judged answers, each weighed by how improbable it was to be
-//! judged (Dudík, Langford, Li: Doubly Robust Policy Evaluation and Learning, 2011). Since the trial is looked at again and
-//! again as verdicts come in, its interval is one that holds at every look (Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas:
-//! Time-uniform central limit theory and asymptotic confidence sequences, 2021), not the normal one of a single look.
+//! judged (Dudík, Langford, Li: Doubly Robust Policy Evaluation and Learning, 2011). `weight` says how far, and what that
+//! leaves open. Since the trial is looked at again and again as verdicts come in, its interval is one that holds at every look
+//! (Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas: Time-uniform central limit theory and asymptotic confidence sequences,
+//! 2021), not the normal one of a single look.
 
 use std::collections::BTreeMap;
 
@@ -12,20 +13,20 @@ use serde::Serialize;
 
 use crate::ability::Abilities;
 use crate::choice::{Candidate, Choice};
+use crate::objective;
 
+use super::weight::{Estimate, LEAST_JUDGED, Weights};
 use super::{Learner, Outcome};
 
-/// Requests judged before anything is promoted, and judged answers of either side among those that would go elsewhere: where
-/// one side was never judged the estimate is the model's own opinion.
+/// Requests judged before anything is promoted.
 const LEAST_REQUESTS: usize = 100;
-const LEAST_JUDGED: usize = 30;
 /// Probability that the interval ever misses the truth.
 const ALPHA: f64 = 0.05;
 /// The number of requests at which the interval is narrowest for its kind.
 const TIGHTEST: f64 = 500.0;
 
 /// What a trial came to; values are in quality, the objective's unit, for each judged request.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Trial {
     /// Requests of which an answer was judged.
     pub requests: usize,
@@ -35,6 +36,11 @@ pub struct Trial {
     pub judged_for: usize,
     /// The ones where an answer that speaks against it was.
     pub judged_against: usize,
+    /// Judged answers that were so improbable that they count for less than their propensity says.
+    pub clipped: usize,
+    /// The most by which the gain may be wrong because of that, and because of answers that could not have been judged at all; a
+    /// part of the interval.
+    pub bias: f64,
     /// How much more a request would be worth on average. Of the two models at a differing request the cheaper counts with
     /// all its quality, the dearer with no more than was asked for: a gain is above 0 where the objective is right to
     /// change its mind.
@@ -62,32 +68,44 @@ pub(super) fn of(learner: &Learner, in_force: &Abilities) -> Trial {
     for outcome in &learner.outcomes {
         requests.entry(&outcome.request).or_default().push(outcome);
     }
-    let (mut differing, mut judged_for, mut judged_against) = (0, 0, 0);
+    let weights = Weights::of(requests.len());
+    let mut trial = Trial { requests: requests.len(), ..Trial::default() };
     let mut gains = Vec::with_capacity(requests.len());
     for (request, judged) in &requests {
         let tried = if is_odd(request) { &from_even } else { &from_odd };
         let choice = &judged[0].choice;
         let change = match (choice.take(tried), choice.take(in_force)) {
-            (Some(new), Some(old)) if new.model != old.model => Change::of(choice, old, new, tried),
-            _ => {
-                gains.push(0.0);
-                continue;
-            }
+            (Some(new), Some(old)) if new.model != old.model => Some(Change::of(choice, old, new, tried)),
+            _ => None,
         };
-        differing += 1;
-        judged_for += usize::from(judged.iter().any(|outcome| change.rests_on(&outcome.model, 1.0)));
-        judged_against += usize::from(judged.iter().any(|outcome| change.rests_on(&outcome.model, -1.0)));
-        gains.push(change.gain(choice, judged, tried));
+        if let Some(change) = &change {
+            let rests = |sign| judged.iter().any(|outcome| change.rests_on(&outcome.model, sign));
+            trial.differing += 1;
+            trial.judged_for += usize::from(rests(1.0));
+            trial.judged_against += usize::from(rests(-1.0));
+        }
+        let mut gain = Estimate::default();
+        // A request may be judged by its caller and have been drawn to be asked twice: it stands for others in both.
+        for asked_twice in [false, true] {
+            let mine = judged.iter().filter(|outcome| outcome.asked_twice == asked_twice);
+            let mine: Vec<&Outcome> = mine.copied().collect();
+            if !mine.is_empty() {
+                gain = gain.plus(1.0, weights.gain(change.as_ref(), choice, &mine, tried));
+            }
+        }
+        trial.clipped += gain.clipped;
+        gains.push(gain);
     }
-    let (gain, reach) = interval(&gains);
-    let requests = gains.len();
-    Trial { requests, differing, judged_for, judged_against, gain, low: gain - reach, high: gain + reach }
+    let (gain, reach, bias) = interval(&gains);
+    (trial.gain, trial.bias) = (gain, bias);
+    (trial.low, trial.high) = (gain - reach - bias, gain + reach + bias);
+    trial
 }
 
 /// What another model at one request is worth: qualities that have to be estimated, each with its sign, and what is known.
-struct Change<'c> {
-    sides: [(&'c str, f64); 2],
-    known: f64,
+pub(super) struct Change<'c> {
+    pub(super) sides: [(&'c str, f64); 2],
+    pub(super) known: f64,
 }
 
 impl<'c> Change<'c> {
@@ -96,47 +114,37 @@ impl<'c> Change<'c> {
         let (cheap, dear, sign) = if saved > 0.0 { (new, old, 1.0) } else { (old, new, -1.0) };
         let p_good = |model: &str| abilities.get(model).map_or(0.5, |ability| choice.p_good(ability));
         // More than was asked for does not count: the baseline's quality less the gap is then what the cheaper has to reach.
-        let more = p_good(&dear.model) >= p_good(&choice.baseline) - choice.gap;
-        let (measure, gap) =
-            if more { (choice.baseline.as_str(), choice.gap) } else { (dear.model.as_str(), 0.0) };
+        let baseline = p_good(&choice.baseline);
+        let asked = objective::good_enough(baseline, f64::from(choice.p_large), choice.gap);
+        let (measure, gap) = match p_good(&dear.model) >= asked {
+            true => (choice.baseline.as_str(), baseline - asked),
+            false => (dear.model.as_str(), 0.0),
+        };
         Change { sides: [(&cheap.model, sign), (measure, -sign)], known: saved + sign * gap }
     }
 
     fn rests_on(&self, model: &str, sign: f64) -> bool {
         self.sides.iter().any(|(side, own)| *side == model && own * sign > 0.0)
     }
-
-    fn gain(&self, choice: &Choice, judged: &[&Outcome], abilities: &Abilities) -> f64 {
-        let sides = self.sides.iter().map(|(model, sign)| sign * quality(choice, model, judged, abilities));
-        self.known + sides.sum::<f64>()
-    }
 }
 
-/// Doubly-robust quality of a model's answer to one request.
-fn quality(choice: &Choice, model: &str, judged: &[&Outcome], abilities: &Abilities) -> f64 {
-    let expected = abilities.get(model).map_or(0.5, |ability| choice.p_good(ability));
-    let errors: Vec<f64> = judged
-        .iter()
-        .filter(|outcome| outcome.model == model)
-        .map(|outcome| (f64::from(u8::from(outcome.good)) - expected) / outcome.propensity)
-        .collect();
-    // The same answer judged twice is one answer.
-    expected + errors.iter().sum::<f64>() / errors.len().max(1) as f64
-}
-
-/// Mean, and half the width of the interval that holds at every number of requests.
-fn interval(values: &[f64]) -> (f64, f64) {
-    let count = values.len() as f64;
-    if values.is_empty() {
-        return (0.0, 0.0);
+/// The mean gain, half the width of the interval that holds at every number of requests, and how far that may be off. A ratio
+/// of two means, of the gains and of the requests stood for; a request counts once, whatever it stands for.
+fn interval(gains: &[Estimate]) -> (f64, f64, f64) {
+    let count = gains.len() as f64;
+    let stands_for: f64 = gains.iter().map(|gain| gain.stands_for).sum();
+    if stands_for <= 0.0 {
+        return (0.0, 0.0, 0.0);
     }
-    let mean = values.iter().sum::<f64>() / count;
-    let variance = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / count;
+    let mean = gains.iter().map(|gain| gain.value).sum::<f64>() / stands_for;
+    let off = |gain: &Estimate| gain.value - mean * gain.stands_for;
+    let variance = gains.iter().map(|gain| off(gain) * off(gain)).sum::<f64>() / count;
     let twice = -2.0 * ALPHA.ln();
     let rho2 = (twice + (twice + 1.0).ln()) / TIGHTEST;
     let spread = count * rho2 + 1.0;
     let reach = (variance * 2.0 * spread / (count * count * rho2) * (spread.sqrt() / ALPHA).ln()).sqrt();
-    (mean, reach)
+    let bias = gains.iter().map(|gain| gain.bias).sum::<f64>();
+    (mean, reach * count / stands_for, bias / stands_for)
 }
 
 /// Which half a request is in, by a hash of its id (FNV-1a).

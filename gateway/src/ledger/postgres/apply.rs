@@ -326,12 +326,13 @@ fn write_outcome(step: &mut Transaction<'_>, judged: &Judged) -> Result<(), Ledg
 
 fn write_promotion(step: &mut Transaction<'_>, promotion: &Promotion) -> Result<(), LedgerError> {
     step.execute(
-        "INSERT INTO promotions (at_ms, configured, abilities, trial) VALUES ($1, $2, $3, $4)",
+        "INSERT INTO promotions (at_ms, configured, abilities, trial, router) VALUES ($1, $2, $3, $4, $5)",
         &[
             &signed(promotion.at_ms),
             &serde_json::to_string(&promotion.configured)?,
             &serde_json::to_string(&promotion.abilities)?,
             &promotion.trial,
+            &promotion.router.to_string(),
         ],
     )?;
     Ok(())

@@ -7,6 +7,7 @@ use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::ToSql;
 use postgres::{Client, IsolationLevel, Row, Transaction};
 use tollgate_policies::Usd;
+use tollgate_router::RouterId;
 
 use super::{connect, migrate, unsigned};
 use crate::ledger::batch::signed;
@@ -273,15 +274,21 @@ impl ServerReader {
         Ok(tallies.into_values().collect())
     }
 
-    pub(crate) fn promotion(&self) -> Result<Option<Promotion>, LedgerError> {
-        let sql = "SELECT at_ms, configured, abilities, trial FROM promotions ORDER BY id DESC LIMIT 1";
-        let Some(row) = self.0.borrow_mut().query_opt(sql, &[])? else { return Ok(None) };
+    pub(crate) fn promotion(&self, router: RouterId) -> Result<Option<Promotion>, LedgerError> {
+        let sql = "SELECT at_ms, configured, abilities, trial FROM promotions WHERE router = $1 ORDER BY id DESC LIMIT 1";
+        let Some(row) = self.0.borrow_mut().query_opt(sql, &[&router.to_string()])? else { return Ok(None) };
         Ok(Some(Promotion {
             at_ms: unsigned(row.get(0)),
+            router,
             configured: serde_json::from_str(row.get(1))?,
             abilities: serde_json::from_str(row.get(2))?,
             trial: row.get(3),
         }))
+    }
+
+    pub(crate) fn promotions_besides(&self, router: RouterId) -> Result<u64, LedgerError> {
+        let sql = "SELECT count(*) FROM promotions WHERE router IS DISTINCT FROM $1";
+        Ok(unsigned(self.0.borrow_mut().query_one(sql, &[&router.to_string()])?.get(0)))
     }
 }
 

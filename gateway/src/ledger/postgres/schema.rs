@@ -130,6 +130,8 @@ const MIGRATIONS: &[&str] = &[
     );
     CREATE INDEX contents_at ON contents (at_ms);
     ",
+    // Abilities mean something only under the router that they were learned under; of older ones it is not known.
+    "ALTER TABLE promotions ADD COLUMN router TEXT;",
 ];
 
 /// Makes the schema, or applies what it lacks; several gateways may begin at once.
