@@ -110,7 +110,8 @@ fn exploring_spreads_its_share_evenly() {
 fn what_cannot_be_paid_is_not_drawn() {
     let models = vec![model("a", 0.0, 1), model("b", 0.5, 2), model("c", 1.0, 9)];
     let (catalog, policy) = (Catalog::new(models), policy("c", 0.5));
-    let (score, tags, live) = (Score::default(), BTreeMap::new(), vec![Live::default(); 3]);
+    let score = Score { familiar: true, ..Score::default() };
+    let (tags, live) = (BTreeMap::new(), vec![Live::default(); 3]);
     let needs = Needs { prompt_tokens: 10, prompt_tokens_upper: 20, ..Needs::default() };
     let facts = score.facts(10, &tags, 0.5);
     let decided = || decide(&policy, &catalog, &live, &score, &facts, &needs, 0.0).unwrap();
