@@ -23,6 +23,7 @@ use answer::{Heading, Kind};
 use bytes::Bytes;
 use choice::Choice;
 use error::ApiError;
+use futures_util::future::{select_all, try_join_all};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -140,11 +141,7 @@ impl Server {
             return whole_answer(&heading, tracks).await;
         }
         // The response begins with the first text, so that a failure before it is an honest status.
-        if let Some(first) = tracks.first_mut()
-            && let Event::Failed(failure) = first.first().await.ok_or_else(stopped)?
-        {
-            return Err((*failure).into());
-        }
+        begun(&mut tracks).await?;
         Ok(stream_answer(ChatStream::new(heading, tracks, request.include_usage)))
     }
 }
@@ -208,12 +205,25 @@ async fn read(request: Request<RequestBody>) -> Result<Bytes, ApiError> {
 
 async fn whole_answer(heading: &Heading, tracks: Vec<Track>) -> Result<Response<Body>, ApiError> {
     let (mut choices, mut usage) = (Vec::new(), Usage::default());
-    for (index, track) in tracks.into_iter().enumerate() {
-        let (mut choice, ending, took) = track.whole().await?;
+    // All at once: the failure of one ends the others, which may still wait.
+    let answers = try_join_all(tracks.into_iter().map(Track::whole)).await?;
+    for (index, (mut choice, ending, took)) in answers.into_iter().enumerate() {
         choices.push(heading.choice(index, choice.message(), ending));
         usage = usage.and(took);
     }
     Ok(json_answer(&heading.completion(&choices, usage)))
+}
+
+/// Waits until one of the answers has begun, or failed.
+async fn begun(tracks: &mut [Track]) -> Result<(), ApiError> {
+    let firsts: Vec<_> = tracks.iter_mut().map(|track| Box::pin(track.first())).collect();
+    if firsts.is_empty() {
+        return Ok(());
+    }
+    match select_all(firsts).await.0.ok_or_else(stopped)? {
+        Event::Failed(failure) => Err((*failure).into()),
+        _ => Ok(()),
+    }
 }
 
 fn stopped() -> ApiError {
