@@ -109,8 +109,9 @@ impl Server {
         question: Question,
     ) -> Result<Response<Body>, ApiError> {
         let service = self.ready()?;
+        let caller = order::of(request.headers()).caller;
         let body = read(request).await?;
-        let told = tokio::task::spawn_blocking(move || service.tell(question, &body)).await;
+        let told = tokio::task::spawn_blocking(move || service.tell(question, &body, &caller)).await;
         told.map_err(|error| ApiError::internal(error.to_string()))?.map(|told| json_answer(&told))
     }
 
@@ -119,7 +120,7 @@ impl Server {
         service.must_write()?;
         let order = order::of(request.headers());
         let body = read(request).await?;
-        let preparing = Arc::clone(&service);
+        let (preparing, caller) = (Arc::clone(&service), order.caller.clone());
         let prepare = move || {
             let request = match kind {
                 Kind::Chat => ChatRequest::parse(&body)?,
@@ -128,7 +129,7 @@ impl Server {
             let (adapter, name) = preparing.adapter(&request)?;
             let heading = Heading::new(kind, name);
             let prepared = match kind {
-                Kind::Chat => vec![preparing.prepare(&request, adapter)?],
+                Kind::Chat => vec![preparing.prepare(&request, adapter, &caller)?],
                 Kind::Text => preparing.prepare_prompts(&request, adapter)?,
             };
             Ok::<_, ApiError>((request, prepared, heading))
