@@ -127,6 +127,26 @@ async fn one_caller_cannot_fill_the_queue_against_others() {
 }
 
 #[tokio::test]
+async fn a_stream_of_which_an_answer_gives_way_ends_with_an_error() {
+    let mut options = support::options();
+    (options.parallel, options.queue) = (1, 2);
+    let worker = start(options).await;
+    let mut client = Client::connect(&worker).await;
+    let body = ask_with("Count.", 900, json!({"stream": true, "ignore_eos": true, "n": 3})).to_string();
+    let headers = [("x-tollgate-caller", "a")];
+    let stream = client.send_with("POST", "/v1/chat/completions", body.into_bytes(), &headers).await;
+    assert_eq!(stream.status(), StatusCode::OK, "its first answer has begun");
+    let (body, headers) = (ask("Say hello.", 1), [("x-tollgate-caller", "b")]);
+    let other = ask_as(&worker, &body, &headers);
+    let ((status, answer), events) = tokio::join!(other, stream.into_body().collect());
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let events = String::from_utf8(events.unwrap().to_bytes().to_vec()).unwrap();
+    let last = events.trim_end().rsplit("\n\n").next().unwrap();
+    assert!(last.contains("engine_overloaded") && !events.contains("[DONE]"), "{last}");
+    until_stats(&worker, |stats| stats["active"] == 0 && stats["queue_depth"] == 0).await;
+}
+
+#[tokio::test]
 async fn a_deadline_that_passes_in_the_queue_is_told() {
     let worker = worker(1).await;
     let held = hold(&worker).await;
