@@ -233,7 +233,10 @@ fn half(bits: u16) -> f32 {
 }
 
 fn bytes(numbers: impl IntoIterator<Item = f32>) -> Vec<u8> {
-    numbers.into_iter().flat_map(f32::to_le_bytes).collect()
+    let numbers = numbers.into_iter();
+    let mut bytes = Vec::with_capacity(numbers.size_hint().0 * size_of::<f32>());
+    numbers.for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
+    bytes
 }
 
 #[cfg(test)]

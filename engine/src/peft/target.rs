@@ -88,7 +88,11 @@ pub(super) fn rows(numbers: Vec<f32>, row: usize, heads: Option<usize>) -> Vec<f
     let size = numbers.len() / row.max(1) / heads;
     let order =
         (0..heads).flat_map(|head| (0..size).map(move |at| head * size + at % 2 * (size / 2) + at / 2));
-    order.flat_map(|from| numbers.get(from * row..(from + 1) * row).unwrap_or_default()).copied().collect()
+    let mut ordered = Vec::with_capacity(numbers.len());
+    for from in order {
+        ordered.extend_from_slice(numbers.get(from * row..(from + 1) * row).unwrap_or_default());
+    }
+    ordered
 }
 
 #[cfg(test)]
