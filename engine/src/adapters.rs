@@ -1,9 +1,13 @@
 //! LoRA adapters of an engine: small files that change what a loaded model says, each a name that requests ask for.
 //!
 //! The same is `adapters` of an `embedded` engine in the configuration and `--lora NAME=FILE[:SCALE]` of `tollgate engine`.
-//! What is in the files is looked at where the model is loaded.
+//! What is in the files is looked at where the model is loaded. A folder of PEFT's is an adapter as well.
 
 use std::path::PathBuf;
+
+/// The files of an adapter as PEFT saves it, in a folder.
+pub(crate) const CONFIG: &str = "adapter_config.json";
+pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 
 /// Scales at most, either way: beyond this an adapter drowns the model.
 pub const MOST_SCALE: f32 = 100.0;
@@ -13,7 +17,7 @@ pub const MOST_SCALE: f32 = 100.0;
 pub struct Adapter {
     /// What requests call it.
     pub name: String,
-    /// The GGUF file.
+    /// The GGUF file, or the folder that PEFT saved it in.
     pub path: PathBuf,
     /// How strongly it applies; 1 = as it was trained.
     pub scale: f32,
@@ -22,8 +26,12 @@ pub struct Adapter {
 /// Bytes of memory that adapters take: they are read whole. One that is not there counts as none.
 #[must_use]
 pub fn bytes(adapters: &[Adapter]) -> u64 {
-    let files = adapters.iter().filter_map(|adapter| std::fs::metadata(&adapter.path).ok());
-    files.map(|file| file.len()).sum()
+    let bytes = |adapter: &Adapter| {
+        let files = adapter.files().into_iter().filter_map(|file| std::fs::metadata(file).ok());
+        // A folder's are made single precision, which may be twice as long.
+        files.map(|file| file.len()).sum::<u64>() * if adapter.path.is_dir() { 2 } else { 1 }
+    };
+    adapters.iter().map(bytes).sum()
 }
 
 impl Adapter {
@@ -32,6 +40,16 @@ impl Adapter {
     pub fn misnamed(name: &str) -> Option<&'static str> {
         let usable = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'=');
         (!usable).then_some("an adapter's name must be visible ASCII characters without spaces and `=`")
+    }
+
+    /// The files that it is made of.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        if self.path.is_dir() {
+            [CONFIG, WEIGHTS].map(|file| self.path.join(file)).into()
+        } else {
+            vec![self.path.clone()]
+        }
     }
 
     /// Whether a scale can be used.

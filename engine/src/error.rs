@@ -36,8 +36,8 @@ pub enum EngineError {
     },
     /// A file is no LoRA adapter, or not one of this model.
     #[error(
-        "the adapter {name} ({}) cannot be used: {reason}; it must be a LoRA adapter as GGUF, made for this very model (llama.cpp's \
-         convert_lora_to_gguf.py makes one of a PEFT adapter)", path.display()
+        "the adapter {name} ({}) cannot be used: {reason}; it must be a LoRA adapter of this very model, as a GGUF file or as the folder \
+         that PEFT saved it in", path.display()
     )]
     AdapterRefused {
         /// Its name.

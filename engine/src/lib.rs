@@ -27,6 +27,8 @@ mod llama;
 #[cfg(feature = "llama")]
 mod logprobs;
 #[cfg(feature = "llama")]
+mod peft;
+#[cfg(feature = "llama")]
 mod sample;
 #[cfg(feature = "llama")]
 mod scheduler;

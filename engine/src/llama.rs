@@ -74,7 +74,7 @@ impl Model {
             let reason = log::last_errors().unwrap_or_else(|| error.to_string());
             EngineError::ModelRefused { path: path.to_owned(), reason }
         })?;
-        let adapters = adapter::load(&mut weights, adapters)?;
+        let adapters = adapter::load(&mut weights, path, adapters)?;
         let vocab = weights.vocab();
         let ends = (0..weights.n_vocab()).filter(|&token| vocab.is_eog(Token(token)));
         let ends = ends.filter_map(|token| usize::try_from(token).ok()).collect();

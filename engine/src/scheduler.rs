@@ -2,7 +2,7 @@
 //! step writes one token of every running answer and reads a part of the prompts that wait (continuous batching with
 //! chunked reading). Where requests ask for different adapters, a step is of one adapter's requests, and they take turns.
 //!
-//! Invariants: the number of requests inside is bounded, further ones are refused at once; a request whose receiver is
+//! Invariants: the number of requests inside is bounded, further ones are refused, or the longest line's last in their stead; a request whose receiver is
 //! dropped frees its slot before the next step; the thread never waits for a client, because every request's channel
 //! has room for all it may write; the thread never outlives its [`Thread`], which can interrupt it at any time.
 
@@ -12,6 +12,7 @@ mod embed;
 mod job;
 mod lookup;
 mod meter;
+mod places;
 mod plan;
 mod prefix;
 mod queue;
@@ -33,11 +34,13 @@ use crate::{EngineError, Stats};
 use board::Board;
 use embed::Embedder;
 use job::{Message, Submitted, SubmittedTexts};
+use places::Place;
 use saved::Saved;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use step::Stepper;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 /// Events that may follow the last text of a job, with some to spare.
@@ -87,8 +90,8 @@ pub(crate) struct Full {
 /// Loads the model on a thread of its own, which then runs the scheduler.
 pub(crate) fn start(options: SchedulerOptions) -> Result<Thread, EngineError> {
     let interrupt = Interrupt::default();
-    // A message for every place, and one to wake the thread.
-    let (jobs, inbox) = mpsc::channel(options.parallel as usize + options.queue + 1);
+    // Twice a message for every place, for those that gave theirs up may not be taken yet; and one to wake the thread.
+    let (jobs, inbox) = mpsc::channel(2 * (options.parallel as usize + options.queue) + 1);
     let (watched, submitting) = (interrupt.clone(), jobs.clone());
     Thread::start(interrupt, jobs, move |ready| run_thread(&options, &watched, (submitting, inbox), ready))
 }
@@ -153,17 +156,10 @@ fn stopped(failure: DecodeFailure) -> EngineError {
 impl Scheduler {
     /// Submits a job; its events come through the receiver, and dropping that cancels it.
     pub(crate) fn submit(&self, job: Job, order: Order) -> Result<mpsc::Receiver<Event>, Full> {
-        let place = self.board.place().map_err(|retry_after| Full { retry_after })?;
+        let place = self.place(&order)?;
         let each = if job.logprobs.is_some() { 2 } else { 1 };
         let (events, receiver) = mpsc::channel(job.max_tokens * each + CLOSING_EVENTS);
-        // There are as many places in the channel as permits, so only a dead thread refuses: the receiver then sees
-        // that its sender is gone.
-        drop(self.jobs.try_send(Message::Job(Box::new(Submitted {
-            job,
-            order,
-            events,
-            place: Some(place),
-        }))));
+        self.send(Message::Job(Box::new(Submitted { job, order, events, place: Some(place) })))?;
         Ok(receiver)
     }
 
@@ -173,11 +169,22 @@ impl Scheduler {
         job: EmbedJob,
         order: Order,
     ) -> Result<oneshot::Receiver<Result<Embedded, Failure>>, Full> {
-        let place = self.board.place().map_err(|retry_after| Full { retry_after })?;
+        let place = self.place(&order)?;
         let (answer, receiver) = oneshot::channel();
-        // As in `submit`: only a dead thread refuses.
-        drop(self.jobs.try_send(Message::Embed(Box::new(SubmittedTexts { job, order, answer, place }))));
+        self.send(Message::Embed(Box::new(SubmittedTexts { job, order, answer, place })))?;
         Ok(receiver)
+    }
+
+    fn place(&self, order: &Order) -> Result<Place, Full> {
+        self.board.place(order).map_err(|retry_after| Full { retry_after })
+    }
+
+    fn send(&self, message: Message) -> Result<(), Full> {
+        match self.jobs.try_send(message) {
+            Err(TrySendError::Full(_)) => Err(Full { retry_after: self.board.retry_after() }),
+            // Of a dead thread the receiver sees that its sender is gone.
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+        }
     }
 
     /// Whether the model turns texts into vectors, and so writes no answers.
@@ -187,8 +194,7 @@ impl Scheduler {
 
     /// Requests that may be inside at once, running and waiting.
     pub(crate) fn places(&self) -> usize {
-        // One message more may be under way, to wake the thread.
-        self.jobs.max_capacity() - 1
+        self.board.places()
     }
 
     /// Tokens of prompt and answer together that one request may have.

@@ -23,6 +23,7 @@ use answer::{Heading, Kind};
 use bytes::Bytes;
 use choice::Choice;
 use error::ApiError;
+use futures_util::future::{select_all, try_join_all};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -108,8 +109,9 @@ impl Server {
         question: Question,
     ) -> Result<Response<Body>, ApiError> {
         let service = self.ready()?;
+        let caller = order::of(request.headers()).caller;
         let body = read(request).await?;
-        let told = tokio::task::spawn_blocking(move || service.tell(question, &body)).await;
+        let told = tokio::task::spawn_blocking(move || service.tell(question, &body, &caller)).await;
         told.map_err(|error| ApiError::internal(error.to_string()))?.map(|told| json_answer(&told))
     }
 
@@ -118,7 +120,7 @@ impl Server {
         service.must_write()?;
         let order = order::of(request.headers());
         let body = read(request).await?;
-        let preparing = Arc::clone(&service);
+        let (preparing, caller) = (Arc::clone(&service), order.caller.clone());
         let prepare = move || {
             let request = match kind {
                 Kind::Chat => ChatRequest::parse(&body)?,
@@ -127,7 +129,7 @@ impl Server {
             let (adapter, name) = preparing.adapter(&request)?;
             let heading = Heading::new(kind, name);
             let prepared = match kind {
-                Kind::Chat => vec![preparing.prepare(&request, adapter)?],
+                Kind::Chat => vec![preparing.prepare(&request, adapter, &caller)?],
                 Kind::Text => preparing.prepare_prompts(&request, adapter)?,
             };
             Ok::<_, ApiError>((request, prepared, heading))
@@ -140,11 +142,7 @@ impl Server {
             return whole_answer(&heading, tracks).await;
         }
         // The response begins with the first text, so that a failure before it is an honest status.
-        if let Some(first) = tracks.first_mut()
-            && let Event::Failed(failure) = first.first().await.ok_or_else(stopped)?
-        {
-            return Err((*failure).into());
-        }
+        begun(&mut tracks).await?;
         Ok(stream_answer(ChatStream::new(heading, tracks, request.include_usage)))
     }
 }
@@ -208,12 +206,25 @@ async fn read(request: Request<RequestBody>) -> Result<Bytes, ApiError> {
 
 async fn whole_answer(heading: &Heading, tracks: Vec<Track>) -> Result<Response<Body>, ApiError> {
     let (mut choices, mut usage) = (Vec::new(), Usage::default());
-    for (index, track) in tracks.into_iter().enumerate() {
-        let (mut choice, ending, took) = track.whole().await?;
+    // All at once: the failure of one ends the others, which may still wait.
+    let answers = try_join_all(tracks.into_iter().map(Track::whole)).await?;
+    for (index, (mut choice, ending, took)) in answers.into_iter().enumerate() {
         choices.push(heading.choice(index, choice.message(), ending));
         usage = usage.and(took);
     }
     Ok(json_answer(&heading.completion(&choices, usage)))
+}
+
+/// Waits until one of the answers has begun, or failed.
+async fn begun(tracks: &mut [Track]) -> Result<(), ApiError> {
+    let firsts: Vec<_> = tracks.iter_mut().map(|track| Box::pin(track.first())).collect();
+    if firsts.is_empty() {
+        return Ok(());
+    }
+    match select_all(firsts).await.0.ok_or_else(stopped)? {
+        Event::Failed(failure) => Err((*failure).into()),
+        _ => Ok(()),
+    }
 }
 
 fn stopped() -> ApiError {

@@ -6,6 +6,7 @@
 mod apart;
 mod clock;
 mod json;
+mod lanes;
 mod message;
 mod page;
 
@@ -52,14 +53,14 @@ enum Place {
     /// In this process, which it may bring down.
     Here(Box<Renderer>),
     /// In another.
-    Apart(Apart),
+    Apart(Box<Apart>),
 }
 
 impl Place {
-    fn render(&self, page: Page) -> Result<String, Unrenderable> {
+    fn render(&self, page: Page, caller: &str) -> Result<String, Unrenderable> {
         match self {
             Place::Here(renderer) => renderer.render(page).map_err(Unrenderable::Refused),
-            Place::Apart(apart) => apart.render(&page),
+            Place::Apart(apart) => apart.render(&page, caller),
         }
     }
 }
@@ -85,6 +86,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) variables: Option<&'a Map<String, Value>>,
     /// What the answer begins after.
     pub(crate) turn: Turn,
+    /// Who asks: one whose messages make the template hang shall not hold up others.
+    pub(crate) caller: &'a str,
 }
 
 impl ChatTemplate {
@@ -104,7 +107,7 @@ impl ChatTemplate {
         let place = match program {
             None => Renderer::new(source).map(|renderer| Place::Here(Box::new(renderer))),
             Some(program) => match Apart::new(program, source) {
-                Ok(apart) => Ok(Place::Apart(apart)),
+                Ok(apart) => Ok(Place::Apart(Box::new(apart))),
                 Err(Unrenderable::Refused(why) | Unrenderable::Ended(why)) => Err(why),
             },
         };
@@ -141,11 +144,13 @@ impl ChatTemplate {
                 variables: setting.variables.cloned().unwrap_or_default(),
             }
         };
-        let rendered = self.place.render(page(false));
+        let rendered = self.place.render(page(false), setting.caller);
         let calls = || messages.iter().any(|message| !message.calls.is_empty());
         // Some templates put calls' arguments together as text, and refuse objects.
         match rendered {
-            Err(Unrenderable::Refused(_)) if calls() => self.place.render(page(true)).or(rendered),
+            Err(Unrenderable::Refused(_)) if calls() => {
+                self.place.render(page(true), setting.caller).or(rendered)
+            }
             rendered => rendered,
         }
     }

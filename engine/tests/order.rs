@@ -83,6 +83,70 @@ async fn callers_take_turns_and_near_deadlines_come_first() {
 }
 
 #[tokio::test]
+async fn one_caller_cannot_fill_the_queue_against_others() {
+    let mut options = support::options();
+    (options.parallel, options.queue) = (1, 3);
+    let worker = start(options).await;
+    let held = hold(&worker).await;
+    let (ended, mut order) = mpsc::channel(8);
+    let mut asked = JoinSet::new();
+    let mut ask_for = |name: &'static str, body: Value| {
+        let (address, ended) = (worker.to_string(), ended.clone());
+        asked.spawn(async move {
+            let (status, answer) = ask_as(&address, &body, &[("x-tollgate-caller", &name[..1])]).await;
+            ended.send((name, status, answer)).await.unwrap();
+        });
+    };
+    let one = || ask("Say hello.", 1);
+    ask_for("a1", one());
+    until_stats(&worker, |stats| stats["queue_depth"] == 1).await;
+    // A request of two answers is refused as a whole where one of them gives way.
+    ask_for("a2", ask_with("Say hello.", 1, json!({"n": 2})));
+    until_stats(&worker, |stats| stats["queue_depth"] == 3).await;
+    ask_for("b1", one());
+    let (name, status, answer) = order.recv().await.unwrap();
+    assert_eq!((name, status), ("a2", StatusCode::SERVICE_UNAVAILABLE), "{answer}");
+    assert_eq!(answer["error"]["code"], "engine_overloaded", "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("of this caller"), "{answer}");
+    until_stats(&worker, |stats| stats["queue_depth"] == 2).await;
+    ask_for("b2", one());
+    until_stats(&worker, |stats| stats["queue_depth"] == 3).await;
+    // Neither has so many more than the other that it would have to give way.
+    for (caller, who) in [("a", "the queue is full"), ("b", "nor for its own")] {
+        let (status, answer) = ask_as(&worker, &one(), &[("x-tollgate-caller", caller)]).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{who}: {answer}");
+    }
+    drop(held);
+    let mut answered = Vec::new();
+    for _ in 0..3 {
+        let (name, status, answer) = order.recv().await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answered.push(name);
+    }
+    assert_eq!(answered, ["a1", "b1", "b2"]);
+}
+
+#[tokio::test]
+async fn a_stream_of_which_an_answer_gives_way_ends_with_an_error() {
+    let mut options = support::options();
+    (options.parallel, options.queue) = (1, 2);
+    let worker = start(options).await;
+    let mut client = Client::connect(&worker).await;
+    let body = ask_with("Count.", 900, json!({"stream": true, "ignore_eos": true, "n": 3})).to_string();
+    let headers = [("x-tollgate-caller", "a")];
+    let stream = client.send_with("POST", "/v1/chat/completions", body.into_bytes(), &headers).await;
+    assert_eq!(stream.status(), StatusCode::OK, "its first answer has begun");
+    let (body, headers) = (ask("Say hello.", 1), [("x-tollgate-caller", "b")]);
+    let other = ask_as(&worker, &body, &headers);
+    let ((status, answer), events) = tokio::join!(other, stream.into_body().collect());
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let events = String::from_utf8(events.unwrap().to_bytes().to_vec()).unwrap();
+    let last = events.trim_end().rsplit("\n\n").next().unwrap();
+    assert!(last.contains("engine_overloaded") && !events.contains("[DONE]"), "{last}");
+    until_stats(&worker, |stats| stats["active"] == 0 && stats["queue_depth"] == 0).await;
+}
+
+#[tokio::test]
 async fn a_deadline_that_passes_in_the_queue_is_told() {
     let worker = worker(1).await;
     let held = hold(&worker).await;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
-use tollgate_engine::adapters;
+use tollgate_engine::adapters::{self, Adapter};
 use tollgate_engine::models::{self, ModelError};
 use tollgate_engine::supervisor::{Ceiling, CommandLine, Embedded, Engine as Worker, EngineSpec, Program};
 
@@ -36,8 +36,9 @@ pub fn check(config: &Config) -> Result<(), ServeError> {
     let mut unusable = Vec::new();
     for engine in &config.engines {
         let EngineKind::Embedded(embedded) = &engine.kind else { continue };
-        if let Some(absent) = embedded.adapters.iter().find(|adapter| !adapter.path.is_file()) {
-            return Err(ModelError::NoSuchFile { path: absent.path.clone() }.into());
+        let mut files = embedded.adapters.iter().flat_map(Adapter::files);
+        if let Some(path) = files.find(|file| !file.is_file()) {
+            return Err(ModelError::NoSuchFile { path }.into());
         }
         match models::inspect(&models::resolve(&embedded.model)?) {
             Ok(facts) if !facts.chat_template => tracing::warn!(
@@ -154,7 +155,7 @@ fn spec(config: &Config, engine: &Engine) -> Result<Option<EngineSpec>, ServeErr
     let (program, files, needed) = match &engine.kind {
         EngineKind::Embedded(embedded) => {
             let (program, needed) = worker(embedded)?;
-            let adapters = program.adapters.iter().map(|adapter| adapter.path.clone());
+            let adapters = program.adapters.iter().flat_map(Adapter::files);
             let files: Vec<PathBuf> = std::iter::once(program.model.clone()).chain(adapters).collect();
             (Program::Embedded(program), files, needed)
         }

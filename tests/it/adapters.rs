@@ -147,4 +147,10 @@ async fn what_is_no_adapter_of_the_engine_keeps_the_gateway_from_starting() {
     std::fs::remove_file(home.path().join("sql.gguf")).expect("it was there");
     let outcome = home.run(&SERVE).await;
     assert!(outcome.code != Some(0) && outcome.said().contains("sql.gguf"), "{}", outcome.said());
+    // Of a folder every file is looked for.
+    std::fs::create_dir(home.path().join("sql.gguf")).expect("its name is free");
+    home.write("sql.gguf/adapter_config.json", "{}");
+    let outcome = home.run(&SERVE).await;
+    let said = outcome.said();
+    assert!(outcome.code != Some(0) && said.contains("sql.gguf/adapter_model.safetensors"), "{said}");
 }

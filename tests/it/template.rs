@@ -92,6 +92,32 @@ async fn a_hostile_template_costs_the_request_and_not_the_engine() {
     assert_eq!(client.chat(&body).await.status, 200);
 }
 
+#[tokio::test]
+async fn a_caller_whose_messages_hang_holds_up_nobody_else_and_is_soon_refused() {
+    let home = Home::new("");
+    let mut engine = Engine::start(&home, HOSTILE);
+    let client = engine.client().await;
+    let (bad, good) = (client.with("x-tollgate-caller", "bad"), client.with("x-tollgate-caller", "good"));
+    let hangs = rendered(&bad, "hang");
+    tokio::pin!(hangs);
+    for wish in ["one", "two"] {
+        tokio::select! {
+            biased;
+            reply = &mut hangs => panic!("the other was held up until it ended: {}", reply.text()),
+            reply = rendered(&good, wish) => assert_eq!(reply.json()["prompt"], format!("<{wish}>"), "{}", reply.text()),
+        }
+    }
+    assert_eq!(hangs.await.status, 500);
+    for _ in 0..2 {
+        assert_eq!(rendered(&bad, "cycle").await.status, 500);
+    }
+    let refused = rendered(&bad, "hello").await;
+    let said = refused.error()["message"].to_string();
+    assert_eq!(refused.error()["code"], "template_failed", "{said}");
+    assert!(said.contains("3 times in a row for this caller") && said.contains("tried again in"), "{said}");
+    assert_eq!(rendered(&good, "hello").await.json()["prompt"], "<hello>");
+}
+
 /// The process that renders for this engine.
 fn renderer(engine: &Child) -> Pid {
     let parent = engine.id().expect("it runs").to_string();

@@ -7,8 +7,12 @@ use super::{Context, DecodeFailure, log};
 use crate::EngineError;
 use crate::adapters::Adapter;
 use crate::models::gguf::{Gguf, Value};
+use crate::peft;
 use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel};
 use parking_lot::Mutex;
+use std::io::BufWriter;
+use std::path::Path;
+use tempfile::NamedTempFile;
 
 /// Which of a model's adapters is applied, and how strongly.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,29 +33,48 @@ pub(crate) struct LoadedAdapter {
     weights: Mutex<LlamaLoraAdapter>,
 }
 
-/// Loads a model's adapters, in their order.
-pub(super) fn load(model: &mut LlamaModel, adapters: &[Adapter]) -> Result<Vec<LoadedAdapter>, EngineError> {
+/// Loads adapters of the model in the file at `base`, in their order.
+pub(super) fn load(
+    model: &mut LlamaModel,
+    base: &Path,
+    adapters: &[Adapter],
+) -> Result<Vec<LoadedAdapter>, EngineError> {
     let load = |adapter: &Adapter| {
         let refused = |reason: String| EngineError::AdapterRefused {
             name: adapter.name.clone(),
             path: adapter.path.clone(),
             reason,
         };
-        check(adapter).map_err(refused)?;
+        // Gone again once it is read.
+        let written = adapter.path.is_dir().then(|| write(adapter, base)).transpose().map_err(refused)?;
+        let path = written.as_ref().map_or(adapter.path.as_path(), |file| file.path());
+        check(path).map_err(refused)?;
         log::forget();
         let weights = model
-            .lora_adapter_init(&adapter.path)
+            .lora_adapter_init(path)
             .map_err(|error| refused(log::last_errors().unwrap_or_else(|| error.to_string())))?;
         Ok(LoadedAdapter { name: adapter.name.clone(), scale: adapter.scale, weights: Mutex::new(weights) })
     };
     adapters.iter().map(load).collect()
 }
 
-fn check(adapter: &Adapter) -> Result<(), String> {
-    let file = Gguf::open(&adapter.path).map_err(|error| match std::error::Error::source(&error) {
+/// The GGUF file of an adapter that is a folder.
+fn write(adapter: &Adapter, base: &Path) -> Result<NamedTempFile, String> {
+    let base = Gguf::open(base).map_err(|error| with_source(&error))?;
+    let mut file = NamedTempFile::with_prefix("tollgate-adapter-").map_err(|error| error.to_string())?;
+    peft::convert(&adapter.path, &base, BufWriter::new(&mut file)).map_err(|error| with_source(&error))?;
+    Ok(file)
+}
+
+fn with_source(error: &dyn std::error::Error) -> String {
+    match error.source().map(ToString::to_string).filter(|source| !error.to_string().contains(source)) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
-    })?;
+    }
+}
+
+fn check(path: &Path) -> Result<(), String> {
+    let file = Gguf::open(path).map_err(|error| with_source(&error))?;
     for (key, wanted) in [("general.type", "adapter"), ("adapter.type", "lora")] {
         let found = file.value(key).and_then(Value::as_text).unwrap_or_default();
         if found != wanted {

@@ -4,6 +4,7 @@
 //! A request that follows another slot holds its own slot meanwhile but computes nothing. Followers never follow
 //! followers, so whoever is waited for is reading, or has ended and is waited for no more.
 
+use super::job::Waiting;
 use super::plan::Reader;
 use super::prefix::{Source, Start, Wanted, best_held, best_reading, least_copied, place};
 use super::step::Stepper;
@@ -19,6 +20,10 @@ impl Stepper<'_> {
             let wanted = Wanted { prompt, adapter: next.job.adapter };
             let Some(placement) = place(&self.slots, wanted, can_rewind, least) else { return };
             let Some(submitted) = self.waiting.pop() else { return };
+            if let Err(displaced) = submitted.begin() {
+                submitted.refuse(displaced);
+                continue;
+            }
             self.slots[placement.slot].adapt(submitted.job.adapter, &mut self.context);
             if let Start::Copy(source) = placement.start {
                 self.copy(

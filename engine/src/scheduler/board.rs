@@ -1,23 +1,23 @@
-//! Where the scheduler's thread posts its figures and the server reads them; and the places for requests.
+//! Where the scheduler's thread posts its figures and the server reads them; and the way to a place for a request.
 
+use super::job::Order;
 use super::meter::Meter;
+use super::places::{Place, Places};
 use crate::Stats;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The longest wait a refused client is told.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
-/// The shared figures. Every request takes a place from submission to its end; places are slots and queue together.
+/// The shared figures.
 #[derive(Debug)]
 pub(super) struct Board {
     slots: usize,
     context: usize,
     batch: usize,
-    places: Arc<Semaphore>,
-    place_count: usize,
+    places: Arc<Places>,
     posted: Mutex<Posted>,
 }
 
@@ -33,15 +33,7 @@ struct Posted {
 
 impl Board {
     pub(super) fn new(slots: usize, context: usize, batch: usize, queue: usize) -> Self {
-        let place_count = slots + queue;
-        Self {
-            slots,
-            context,
-            batch,
-            places: Arc::new(Semaphore::new(place_count)),
-            place_count,
-            posted: Mutex::default(),
-        }
+        Self { slots, context, batch, places: Places::new(slots + queue), posted: Mutex::default() }
     }
 
     pub(super) fn slots(&self) -> usize {
@@ -74,17 +66,25 @@ impl Board {
     }
 
     /// A place for one more request, or how long to wait for one.
-    pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Duration> {
-        let taken = Arc::clone(&self.places).try_acquire_owned();
-        taken.map_err(|_| {
-            let wait = Duration::from_secs_f64(self.stats().predicted_wait_seconds);
-            wait.clamp(Duration::from_secs(1), LONGEST_RETRY)
-        })
+    pub(super) fn place(&self, order: &Order) -> Result<Place, Duration> {
+        let retry_after = self.retry_after();
+        self.places.take(order, retry_after).ok_or(retry_after)
+    }
+
+    /// When a client that is refused now should try again.
+    pub(super) fn retry_after(&self) -> Duration {
+        let wait = Duration::from_secs_f64(self.stats().predicted_wait_seconds);
+        wait.clamp(Duration::from_secs(1), LONGEST_RETRY)
+    }
+
+    /// Requests that may be inside at once, running and waiting.
+    pub(super) fn places(&self) -> usize {
+        self.places.count()
     }
 
     pub(super) fn stats(&self) -> Stats {
         let Posted { active, kv_used_ratio, first_free, meter } = *self.posted.lock();
-        let taken = self.place_count - self.places.available_permits().min(self.place_count);
+        let taken = self.places.taken();
         let stats = Stats {
             active,
             queue_depth: u32::try_from(taken).unwrap_or(u32::MAX).saturating_sub(active),
@@ -111,18 +111,18 @@ mod tests {
     #[test]
     fn the_wait_is_told_by_how_long_requests_took_and_how_many_wait() {
         let board = Board::new(2, 64, 32, 1);
-        let mut meter = Meter::default();
+        let (mut meter, order) = (Meter::default(), Order::default());
         meter.served(Duration::from_secs(8));
         board.publish(1, 0, [8.0], &meter);
-        let held: Vec<_> = (0..2).map(|_| board.place().unwrap()).collect();
+        let held: Vec<_> = (0..2).map(|_| board.place(&order).unwrap()).collect();
         board.publish(2, 0, [8.0, 8.0], &meter);
         assert!(
             (board.stats().predicted_wait_seconds - 4.0).abs() < 1e-9,
             "the first slot of two to be free"
         );
-        let waits = board.place().unwrap();
+        let waits = board.place(&order).unwrap();
         assert!((board.stats().predicted_wait_seconds - 8.0).abs() < 1e-9);
-        assert_eq!(board.place().unwrap_err(), Duration::from_secs(8), "what a refused client is told");
+        assert_eq!(board.place(&order).unwrap_err(), Duration::from_secs(8), "what a refused client is told");
         board.publish(2, 0, [60.0, 60.0], &meter);
         assert!((board.stats().predicted_wait_seconds - 34.0).abs() < 1e-9, "long answers hold the slots");
         drop((held, waits));

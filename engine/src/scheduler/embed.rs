@@ -101,7 +101,10 @@ impl<'model> Embedder<'model> {
         while self.take_jobs() {
             while self.running.len() < self.board.slots() {
                 let Some(submitted) = self.waiting.pop() else { break };
-                self.running.push_back(Run::new(submitted));
+                match submitted.begin() {
+                    Ok(()) => self.running.push_back(Run::new(submitted)),
+                    Err(displaced) => submitted.end(Err(displaced)),
+                }
             }
             self.publish();
             match self.step() {
@@ -129,8 +132,8 @@ impl<'model> Embedder<'model> {
             while let Ok(message) = self.inbox.try_recv() {
                 self.take(message);
             }
-            for late in self.waiting.sort_out(Instant::now()) {
-                late.end(Err(Failure::TooLate));
+            for (submitted, why) in self.waiting.sort_out(Instant::now()) {
+                submitted.end(Err(why));
             }
             self.running.retain(|run| !run.submitted.abandoned());
             if !self.waiting.is_empty() || !self.running.is_empty() {

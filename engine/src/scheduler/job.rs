@@ -1,12 +1,13 @@
 //! What the server hands to the scheduler, and what comes back while the answer is written.
 
+use super::places::Place;
 use super::prefix::Wanted;
 use crate::grammar::Grammar;
 use crate::llama::{Applied, DecodeFailure, Token};
 use crate::logprobs::Likelihood;
 use crate::sample::{Sampling, Unpickable};
-use std::time::Instant;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
 
 /// One answer to be written.
 #[derive(Clone, Debug)]
@@ -139,6 +140,12 @@ pub(crate) enum Failure {
     /// It waited for its turn until its deadline.
     #[error("the deadline passed while the request waited for its turn")]
     TooLate,
+    /// While it waited, its place went to another caller, of whom fewer requests waited.
+    #[error("the queue is full, and most of what waits is of this caller")]
+    Displaced {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The model gave no usable numbers.
     #[error("the model's output is not a number; its file may be damaged")]
     NoLogits,
@@ -173,6 +180,20 @@ pub(super) trait Waiting {
     fn order(&self) -> &Order;
     /// Whether nobody waits for it any more.
     fn abandoned(&self) -> bool;
+    /// Its place; none in tests of the order alone.
+    fn place(&self) -> Option<&Place>;
+
+    /// Whether its place went to another request, and the failure that it then has.
+    fn displaced(&self) -> Option<Failure> {
+        let retry_after = self.place()?.displaced()?;
+        Some(Failure::Displaced { retry_after })
+    }
+
+    /// It has its turn, unless its place went to another request.
+    fn begin(&self) -> Result<(), Failure> {
+        let begun = self.place().map_or(Ok(()), Place::begin);
+        begun.map_err(|retry_after| Failure::Displaced { retry_after })
+    }
 }
 
 /// A job on its way: with the channel back, and the place it takes up until it ends.
@@ -182,7 +203,7 @@ pub(super) struct Submitted {
     pub(super) order: Order,
     pub(super) events: mpsc::Sender<Event>,
     /// Given back before the last event is sent: whoever has the answer may ask again at once.
-    pub(super) place: Option<OwnedSemaphorePermit>,
+    pub(super) place: Option<Place>,
 }
 
 impl Waiting for Submitted {
@@ -192,6 +213,10 @@ impl Waiting for Submitted {
 
     fn abandoned(&self) -> bool {
         self.events.is_closed()
+    }
+
+    fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
     }
 }
 
@@ -210,7 +235,7 @@ pub(super) struct SubmittedTexts {
     pub(super) job: EmbedJob,
     pub(super) order: Order,
     pub(super) answer: oneshot::Sender<Result<Embedded, Failure>>,
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) place: Place,
 }
 
 impl Waiting for SubmittedTexts {
@@ -220,6 +245,10 @@ impl Waiting for SubmittedTexts {
 
     fn abandoned(&self) -> bool {
         self.answer.is_closed()
+    }
+
+    fn place(&self) -> Option<&Place> {
+        Some(&self.place)
     }
 }
 

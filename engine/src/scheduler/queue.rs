@@ -3,9 +3,9 @@
 //!
 //! A caller with nothing waiting has no place in the order, so one that comes now and then does not stand behind another's
 //! hundred; nor is it ever put before one that has waited since before it came, so that callers who come and go cannot
-//! starve who stays. Its names are the requests' own word: who lies about them changes the order and nothing else.
+//! starve who stays. Its names are the requests' own word: who lies about them changes the order and who gives way ([`places`](super::places)).
 
-use super::job::Waiting;
+use super::job::{Failure, Waiting};
 use std::time::Instant;
 
 /// The waiting requests.
@@ -69,16 +69,20 @@ impl<Job: Waiting> Queue<Job> {
         self.lines.is_empty()
     }
 
-    /// Forgets the requests that nobody waits for, and takes out those whose deadline has passed.
-    pub(super) fn sort_out(&mut self, now: Instant) -> Vec<Job> {
-        let mut late = Vec::new();
+    /// Forgets the requests that nobody waits for, and takes out those whose place is gone or whose deadline has passed.
+    pub(super) fn sort_out(&mut self, now: Instant) -> Vec<(Job, Failure)> {
+        let mut refused = Vec::new();
         for line in &mut self.lines {
             line.waiting.retain(|submitted| !submitted.abandoned());
-            let overdue = |submitted: &mut Job| submitted.order().deadline.is_some_and(|end| end <= now);
-            late.extend(line.waiting.extract_if(.., overdue));
+            let why = |submitted: &Job| {
+                let late = submitted.order().deadline.is_some_and(|end| end <= now);
+                submitted.displaced().or(late.then_some(Failure::TooLate))
+            };
+            let leaving = line.waiting.extract_if(.., |submitted| why(submitted).is_some());
+            refused.extend(leaving.filter_map(|submitted| why(&submitted).map(|why| (submitted, why))));
         }
         self.lines.retain(|line| !line.waiting.is_empty());
-        late
+        refused
     }
 
     /// The line whose turn it is: the one that has waited through most turns. Of equals goes who had none, then who came first.
@@ -185,7 +189,7 @@ mod tests {
         for submitted in [late, given_up, stays] {
             queue.push(submitted);
         }
-        let late: Vec<usize> = queue.sort_out(now).iter().map(|late| late.job.prompt.len()).collect();
+        let late: Vec<usize> = queue.sort_out(now).iter().map(|late| late.0.job.prompt.len()).collect();
         assert_eq!(late, [1]);
         assert_eq!(marks(&mut queue), [3]);
     }

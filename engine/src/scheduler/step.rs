@@ -110,8 +110,8 @@ impl<'model> Stepper<'model> {
             while let Ok(message) = self.inbox.try_recv() {
                 self.take(message);
             }
-            for late in self.waiting.sort_out(Instant::now()) {
-                late.refuse(Failure::TooLate);
+            for (submitted, why) in self.waiting.sort_out(Instant::now()) {
+                submitted.refuse(why);
             }
             self.slots.iter_mut().for_each(Slot::drop_abandoned);
             if !self.waiting.is_empty() || self.slots.iter().any(|slot| slot.run.is_some()) {

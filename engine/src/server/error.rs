@@ -131,6 +131,12 @@ impl From<Failure> for ApiError {
                            allow more time, or try again when the engine is less busy.";
             return Self::new(StatusCode::GATEWAY_TIMEOUT, Some("deadline_exceeded"), message);
         }
+        if let Failure::Displaced { retry_after } = failure {
+            let message = "The engine's queue is full, and most of what waits there is of this caller; try again later, or ask for \
+                           less at once.";
+            let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, Some("engine_overloaded"), message);
+            return Self { retry_after: Some(retry_after), ..error };
+        }
         let error = Self::internal(format!("The answer could not be written: {failure}"));
         match failure {
             // The request's form is at fault, and not the engine.

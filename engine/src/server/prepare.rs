@@ -28,10 +28,11 @@ impl Service {
         &self,
         request: &ChatRequest,
         adapter: Option<Applied>,
+        caller: &str,
     ) -> Result<Prepared, ApiError> {
         let tools = &request.tools;
         let callable = tools.callable();
-        let mut text = self.rendered(request)?;
+        let mut text = self.rendered(request, caller)?;
         let syntax = self.template.syntax();
         let forced = self.forced(syntax, tools);
         let grammar = self.grammar(request, forced.as_ref())?;
@@ -60,11 +61,12 @@ impl Service {
     }
 
     /// A chat as the model's template writes it.
-    pub(super) fn rendered(&self, request: &ChatRequest) -> Result<String, ApiError> {
+    pub(super) fn rendered(&self, request: &ChatRequest, caller: &str) -> Result<String, ApiError> {
         let setting = Setting {
             tools: if request.tools.callable() { &request.tools.list } else { &[] },
             variables: request.variables.as_ref(),
             turn: request.turn,
+            caller,
         };
         self.template.render(&request.messages, setting).map_err(|error| match error {
             Unrenderable::Refused(_) => ApiError::invalid("messages", error.to_string()),

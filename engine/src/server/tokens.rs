@@ -36,16 +36,16 @@ impl Question {
 
 impl Service {
     /// Answers a question about tokens. Blocks while it tokenises.
-    pub(super) fn tell(&self, question: Question, body: &[u8]) -> Result<Value, ApiError> {
+    pub(super) fn tell(&self, question: Question, body: &[u8], caller: &str) -> Result<Value, ApiError> {
         if matches!(question, Question::Prompt | Question::Count) {
             self.must_write()?;
         }
         match question {
             Question::Tokenize => TokensRequest::parse_text(body).map(|request| self.tokenize(&request)),
             Question::Detokenize => self.detokenize(&TokensRequest::parse_tokens(body)?),
-            Question::Prompt => Ok(json!({"prompt": self.rendered(&ChatRequest::parse(body)?)?})),
+            Question::Prompt => Ok(json!({"prompt": self.rendered(&ChatRequest::parse(body)?, caller)?})),
             Question::Count => {
-                let prompt = self.rendered(&ChatRequest::parse(body)?)?;
+                let prompt = self.rendered(&ChatRequest::parse(body)?, caller)?;
                 Ok(json!({"object": "response.input_tokens", "input_tokens": self.tokens(&prompt).len()}))
             }
         }

@@ -23,6 +23,7 @@ impl Drop for Gone<'_> {
 pub(super) async fn supervise(engine: Arc<Engine>) {
     let _gone = Gone(&engine.stopped);
     let mut stop = engine.stop.subscribe();
+    let mut replaced = engine.replaced.subscribe();
     let mut backoff = Backoff::default();
     // Processes that were replaced and finish what they have.
     let mut retiring = JoinSet::new();
@@ -36,6 +37,7 @@ pub(super) async fn supervise(engine: Arc<Engine>) {
                 () = asked_to_stop(&mut stop) => break,
             }
         }
+        replaced.mark_unchanged();
         let ending = match claim(&engine, asked, &mut stop).await {
             Claimed::Room(claim) => run::run(&engine, claim, &mut stop, &mut retiring).await,
             Claimed::Full => {
@@ -58,12 +60,18 @@ pub(super) async fn supervise(engine: Arc<Engine>) {
                 continue;
             }
             Ending::FailedStart(reason) => (reason, backoff.failed_start()),
-            Ending::Died { reason, up_for } => (reason, backoff.died(up_for)),
+            Ending::Died { reason, up_for } => {
+                // What was replaced meanwhile is what ran.
+                replaced.mark_unchanged();
+                (reason, backoff.died(up_for))
+            }
         };
         due = true;
         tell_down(&engine, reason, delay, &backoff);
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
+            // What failed is not what will be started.
+            () = changed_over(&mut replaced) => backoff = Backoff::default(),
             () = asked_to_stop(&mut stop) => break,
         }
         engine.restarts.fetch_add(1, Ordering::Relaxed);
@@ -117,7 +125,64 @@ async fn claim(engine: &Engine, asked: bool, stop: &mut watch::Receiver<bool>) -
     }
 }
 
+async fn changed_over(replaced: &mut watch::Receiver<u64>) {
+    // As below: the sender cannot be gone.
+    drop(replaced.changed().await);
+}
+
 pub(super) async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
     // The sender lives in the engine this task holds, so an error cannot happen; it would mean stop as well.
     drop(stop.wait_for(|stop| *stop).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Ceiling, CommandLine, EngineSpec, Program};
+    use super::*;
+    use std::path::PathBuf;
+
+    /// A program that is not there.
+    fn spec(exe: &str) -> EngineSpec {
+        let program = Program::Command(CommandLine {
+            exe: PathBuf::from(exe),
+            command: vec!["server".to_owned()],
+            env: Vec::new(),
+            health: "/health".to_owned(),
+        });
+        EngineSpec {
+            name: "absent".to_owned(),
+            program,
+            socket_dir: PathBuf::new(),
+            start: Start::Boot,
+            idle_unload: None,
+            ready_timeout: Duration::from_secs(1),
+            memory_bytes: 0,
+            stamp: 0,
+        }
+    }
+
+    async fn failures(engine: &Engine, count: u64) {
+        while engine.restarts() < count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_replaced_after_failures_is_tried_at_once() {
+        let mut tasks = JoinSet::new();
+        let ceiling = Ceiling::new(None, Duration::ZERO);
+        let engine = Engine::start(spec("/absent/one"), &ceiling, &mut tasks);
+        // The next tries would be after 1.6 s and another 3.2 s.
+        failures(&engine, 4).await;
+        assert!(matches!(engine.state(), State::Failed { .. }), "{:?}", engine.state());
+        let began = Instant::now();
+        engine.replace(spec("/absent/two"));
+        failures(&engine, 6).await;
+        let waited = began.elapsed();
+        assert!(
+            waited < Duration::from_millis(1500),
+            "{waited:?}: at once, and then after a tenth of a second"
+        );
+        engine.stop().await;
+    }
 }

@@ -1,12 +1,12 @@
 //! A template that is rendered in a process of its own, which may hang, grow or crash without harm: it is then ended, and
-//! the request that met it gets an error. The next request finds a new process.
+//! the request that met it gets an error. The next request finds a new process, and another caller's one that does not hang ([`lanes`](super::lanes)).
 //!
 //! The process is this same program as `tollgate render-template`. It reads a line of JSON for the template and one for each
 //! page, answers each with a line, and ends when its stdin does. Invariant: it never outlives its [`Apart`].
 
 use super::Unrenderable;
+use super::lanes::Lanes;
 use super::page::{Page, Renderer, Source};
-use parking_lot::Mutex;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
@@ -33,48 +33,47 @@ const NO_ARENA: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0");
 
 type Answer = Result<String, String>;
 
-/// A template and the process that renders it, if there is one.
+/// A template and the processes that render it.
 #[derive(Debug)]
 pub(super) struct Apart {
     program: PathBuf,
     source: Source,
-    process: Mutex<Option<Process>>,
+    lanes: Lanes<Process>,
 }
 
 impl Apart {
     /// Has the template compiled.
     pub(super) fn new(program: PathBuf, source: Source) -> Result<Apart, Unrenderable> {
-        let apart = Apart { program, source, process: Mutex::new(None) };
-        let process = apart.start()?;
-        *apart.process.lock() = Some(process);
-        Ok(apart)
+        let lanes = Lanes::new(Process::of(&program, &source)?);
+        Ok(Apart { program, source, lanes })
     }
 
-    /// Has a page rendered. Blocks until it is; others wait meanwhile.
-    pub(super) fn render(&self, page: &Page) -> Result<String, Unrenderable> {
-        let mut place = self.process.lock();
+    /// Has a page of this caller rendered. Blocks until it is; the caller's others wait meanwhile.
+    pub(super) fn render(&self, page: &Page, caller: &str) -> Result<String, Unrenderable> {
+        let mut lane = self.lanes.enter(caller).map_err(|resting| {
+            let seconds = resting.left.as_secs() + 1;
+            ended(&format!(
+                "hung or crashed {} times in a row for this caller, and is tried again in {seconds} s",
+                resting.failures
+            ))
+        })?;
         // One that ended between two pages, as when the system is short of memory, is no fault of this page.
-        let mut process = match place.take().filter(Process::lives) {
+        let mut process = match lane.process.take().filter(Process::lives) {
             Some(process) => process,
-            None => self.start()?,
+            None => Process::of(&self.program, &self.source)?,
         };
         let answer = process.ask(page);
         match &answer {
             Err(Unrenderable::Ended(why)) => {
-                tracing::warn!(why, "the process that renders the chat template was ended")
+                tracing::warn!(why, "the process that renders the chat template was ended");
+                lane.note(true);
             }
-            Ok(_) | Err(Unrenderable::Refused(_)) => *place = Some(process),
+            Ok(_) | Err(Unrenderable::Refused(_)) => {
+                lane.process = Some(process);
+                lane.note(false);
+            }
         }
         answer
-    }
-
-    fn start(&self) -> Result<Process, Unrenderable> {
-        let failed = |error: io::Error| {
-            Unrenderable::Ended(format!("the process that renders templates cannot be started: {error}"))
-        };
-        let mut process = Process::start(&self.program).map_err(failed)?;
-        process.ask(&self.source)?;
-        Ok(process)
     }
 }
 
@@ -87,6 +86,16 @@ struct Process {
 }
 
 impl Process {
+    /// One that has compiled the template.
+    fn of(program: &PathBuf, source: &Source) -> Result<Process, Unrenderable> {
+        let failed = |error: io::Error| {
+            Unrenderable::Ended(format!("the process that renders templates cannot be started: {error}"))
+        };
+        let mut process = Process::start(program).map_err(failed)?;
+        process.ask(source)?;
+        Ok(process)
+    }
+
     fn start(program: &PathBuf) -> io::Result<Process> {
         let mut command = Command::new(program);
         command

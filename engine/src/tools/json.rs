@@ -69,6 +69,9 @@ pub(super) fn call(value: &Value) -> Option<(String, String)> {
     if let Some(function @ Value::Object(_)) = value.get("function") {
         return call(function);
     }
+    if describes(value) {
+        return None;
+    }
     let name = NAME.iter().find_map(|key| value.get(key)?.as_str())?;
     let arguments = match ARGUMENTS.iter().find_map(|key| value.get(key)) {
         None | Some(Value::Null) => "{}".to_owned(),
@@ -77,6 +80,12 @@ pub(super) fn call(value: &Value) -> Option<(String, String)> {
         Some(arguments) => arguments.to_string(),
     };
     Some((name.to_owned(), arguments))
+}
+
+/// Whether it is what a tool is like, which small models repeat from their prompt, and not a call of it.
+fn describes(value: &Value) -> bool {
+    let schema = |parameters: &Value| parameters["type"] == "object" && parameters["properties"].is_object();
+    value.get("parameters").is_some_and(|parameters| value.get("description").is_some() || schema(parameters))
 }
 
 #[cfg(test)]
@@ -114,5 +123,14 @@ mod tests {
         }
         assert_eq!(call(&json!({"name": "f"})).unwrap().1, "{}");
         assert_eq!(call(&json!({"title": "f"})), None);
+        let schema = json!({"type": "object", "properties": {"a": {"type": "number"}}});
+        for described in [
+            json!({"type": "function", "function": {"name": "f", "description": "", "parameters": {"a": 1}}}),
+            json!({"name": "f", "parameters": schema}),
+        ] {
+            assert_eq!(call(&described), None, "{described}");
+        }
+        let told = json!({"name": "f", "description": "adds", "arguments": {"a": 1}});
+        assert_eq!(call(&told), expected);
     }
 }

@@ -38,7 +38,7 @@ pub(crate) struct Engine {
     /// A file with the chat template (Jinja) to use instead of the model's own.
     #[arg(long, env = "TOLLGATE_ENGINE_CHAT_TEMPLATE_FILE", value_name = "FILE")]
     chat_template_file: Option<std::path::PathBuf>,
-    /// A LoRA adapter (GGUF) that requests ask for by this name as their model; may be given several times.
+    /// A LoRA adapter (a GGUF file, or the folder that PEFT saved it in) that requests ask for by this name as their model; may be given several times.
     #[arg(long, value_name = "NAME=FILE[:SCALE]")]
     lora: Vec<Adapter>,
     /// Keep warm prefixes in this file while the engine does not run. It holds what was said.

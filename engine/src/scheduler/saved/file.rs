@@ -4,6 +4,7 @@
 //! program, model, adapters and settings computed the cells; another one's are of no use. Numbers are little-endian.
 
 use super::super::SchedulerOptions;
+use crate::adapters::Adapter;
 use crate::llama::{Applied, Token};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
@@ -39,9 +40,9 @@ pub(super) fn key(options: &SchedulerOptions, context: usize) -> io::Result<Key>
     let program = std::fs::metadata(std::env::current_exe()?)?;
     hash.update(format!("{} {} {}", program.len(), program.mtime(), program.mtime_nsec()));
     hash.update(format!("{context} {} {:?}", options.parallel, options.loading));
-    let adapters = options.adapters.iter().map(|adapter| adapter.path.as_path());
-    for path in std::iter::once(options.model.as_path()).chain(adapters) {
-        sample(path, &mut hash)?;
+    let adapters = options.adapters.iter().flat_map(Adapter::files);
+    for path in std::iter::once(options.model.clone()).chain(adapters) {
+        sample(&path, &mut hash)?;
     }
     Ok(hash.finalize().into())
 }
