@@ -4,11 +4,13 @@
 //! the whole vocabulary up to a millisecond, so the sampler asks about its pick first. What the grammar lets through
 //! is valid as far as it goes; only an answer cut at its limit of tokens can be incomplete.
 
+mod digits;
 mod schema;
 
 use crate::llama::{Model, Token};
+use digits::Digits;
 use llguidance::api::TopLevelGrammar;
-use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
+use llguidance::toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
@@ -80,7 +82,7 @@ fn compile(factory: &ParserFactory, source: TopLevelGrammar) -> Result<Grammar, 
     let matcher = Box::new(Matcher::new(factory.create_parser(source)));
     match matcher.get_error() {
         Some(error) => Err(Uncompilable(error)),
-        None => Ok(Grammar { matcher }),
+        None => Ok(Grammar { matcher, vocabulary: Arc::clone(factory.tok_env()), digits: Digits::default() }),
     }
 }
 
@@ -115,6 +117,8 @@ fn vocabulary(model: &Model) -> TokEnv {
 #[derive(Clone)]
 pub(crate) struct Grammar {
     matcher: Box<Matcher>,
+    vocabulary: TokEnv,
+    digits: Digits,
 }
 
 impl std::fmt::Debug for Grammar {
@@ -127,19 +131,19 @@ impl Grammar {
     /// Whether the answer may go on with this token; if so, it does.
     pub(crate) fn take(&mut self, token: usize) -> Result<bool, TooComplex> {
         let Ok(token) = u32::try_from(token) else { return Ok(false) };
-        let taken = self.matcher.try_consume_tokens(&[token]).map_err(|error| {
-            tracing::warn!(%error, "a grammar failed in the middle of an answer");
-            TooComplex
-        })?;
-        Ok(taken == 1)
+        if self.digits.enough() && !self.mask()?.is_allowed(token) {
+            return Ok(false);
+        }
+        let taken = self.matcher.try_consume_tokens(&[token]).map_err(too_complex)? == 1;
+        if taken {
+            self.digits.follow(self.vocabulary.tok_trie().token(token));
+        }
+        Ok(taken)
     }
 
     /// Puts all tokens out of the question with which the answer may not go on.
     pub(crate) fn bar(&mut self, logits: &mut [f32]) -> Result<(), TooComplex> {
-        let mask = self.matcher.compute_mask_or_eos().map_err(|error| {
-            tracing::warn!(%error, "a grammar failed in the middle of an answer");
-            TooComplex
-        })?;
+        let mask = self.mask()?;
         for (token, logit) in (0..).zip(logits) {
             if !mask.is_allowed(token) {
                 *logit = f32::NEG_INFINITY;
@@ -148,10 +152,24 @@ impl Grammar {
         Ok(())
     }
 
+    /// The tokens with which the answer may go on.
+    fn mask(&mut self) -> Result<SimpleVob, TooComplex> {
+        let mut mask = self.matcher.compute_mask_or_eos().map_err(too_complex)?;
+        if self.digits.enough() {
+            digits::end_number(&mut mask, self.vocabulary.tok_trie());
+        }
+        Ok(mask)
+    }
+
     /// Whether the answer is whole and nothing can follow.
     pub(crate) fn ended(&self) -> bool {
         self.matcher.is_stopped()
     }
+}
+
+fn too_complex(error: impl std::fmt::Display) -> TooComplex {
+    tracing::warn!(%error, "a grammar failed in the middle of an answer");
+    TooComplex
 }
 
 #[cfg(test)]

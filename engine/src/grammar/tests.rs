@@ -75,6 +75,35 @@ fn a_time_has_an_end() {
 }
 
 #[test]
+fn a_number_has_an_end() {
+    let number = |schema| Grammar::of_bytes(&json!({"type": "array", "items": schema}), true).unwrap();
+    for (schema, start) in [
+        (json!({"type": "integer"}), "[1"),
+        (json!({"type": "integer", "minimum": -3}), "[-1, 7"),
+        (json!({"type": "number"}), "[0.25"),
+        (json!({"type": "number"}), "[1e1"),
+        (json!({"type": "string", "pattern": "^[0-9]+$"}), "[\"1"),
+    ] {
+        let text = format!("{start}{}", "0".repeat(100));
+        let taken = number(schema.clone()).taken(&text).0;
+        assert!(taken < start.len() + 33, "{schema}: {taken} bytes");
+    }
+    let largest = format!("[{}, -{}.5]", u64::MAX, i64::MAX);
+    assert_eq!(number(json!({"type": "number"})).taken(&largest), (largest.len(), true));
+}
+
+#[test]
+fn digits_in_a_text_go_on() {
+    let digits = "0".repeat(100);
+    for (schema, text) in [
+        (json!({"type": "string"}), format!("\"{digits}\"")),
+        (json!({"type": "string", "pattern": "^[0-9]{100}$"}), format!("\"{digits}\"")),
+    ] {
+        assert_eq!(Grammar::of_bytes(&schema, true).unwrap().taken(&text).0, text.len(), "{schema}");
+    }
+}
+
+#[test]
 fn schemas_may_refer_to_themselves() {
     let list = json!({
         "$ref": "#/$defs/node",
